@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+import ipaddr from "ipaddr.js";
+import { ShuntError } from "./errors.ts";
+
+export type Family = "ipv4" | "ipv6";
+
+export interface Cidr {
+  family: Family;
+  /** 16 bytes, network order, IPv4 mapped (RFC 4291, 2.5.5.2); host bits zero. */
+  bytes: Uint8Array;
+  /** Prefix length in the address's own family: 0–32 or 0–128. */
+  prefix: number;
+  /** Canonical text, for example 10.0.0.0/8. */
+  text: string;
+}
+
+/** Parses an address into 16 bytes, network order, IPv4 as ::ffff:a.b.c.d. Throws on anything else. */
+export function addressBytes(text: string): Uint8Array {
+  let parsed: ipaddr.IPv4 | ipaddr.IPv6;
+  try {
+    if (/^\d/.test(text) && !text.includes(":") && !ipaddr.IPv4.isValidFourPartDecimal(text))
+      throw new Error();
+    parsed = ipaddr.parse(text);
+  } catch (cause) {
+    throw new ShuntError(`"${text}" is not an IP address`, { code: "BadAddress", cause });
+  }
+  const six =
+    parsed.kind() === "ipv4" ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : (parsed as ipaddr.IPv6);
+  return Uint8Array.from(six.toByteArray());
+}
+
+/** The canonical text (RFC 5952) of 16 bytes; IPv4-mapped ones as dotted quads. */
+export function addressText(bytes: Uint8Array): string {
+  const six = new ipaddr.IPv6([...bytes]);
+  return six.isIPv4MappedAddress() ? six.toIPv4Address().toString() : six.toRFC5952String();
+}
+
+export function addressFamily(text: string): Family {
+  return isMapped(addressBytes(text)) ? "ipv4" : "ipv6";
+}
+
+function isMapped(bytes: Uint8Array): boolean {
+  return bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
+}
+
+/** Parses `address/prefix`; host bits are cleared. */
+export function parseCidr(text: string): Cidr {
+  const [address, length, ...rest] = text.split("/");
+  const bytes =
+    address === undefined || length === undefined || rest.length > 0 ? undefined : addressBytes(address);
+  const prefix = length !== undefined && /^\d{1,3}$/.test(length) ? Number(length) : -1;
+  const family: Family = bytes !== undefined && isMapped(bytes) ? "ipv4" : "ipv6";
+  const max = family === "ipv4" ? 32 : 128;
+  if (bytes === undefined || prefix < 0 || prefix > max)
+    throw new ShuntError(`"${text}" is not a CIDR (address/prefix)`, { code: "BadCidr" });
+  const bits = prefix + (family === "ipv4" ? 96 : 0);
+  for (let index = 0; index < 16; index++) {
+    const keep = Math.min(8, Math.max(0, bits - index * 8));
+    bytes[index] = bytes[index]! & (0xff << (8 - keep)) & 0xff;
+  }
+  return { family, bytes, prefix, text: `${addressText(bytes)}/${prefix}` };
+}
+
+export function cidrContains(cidr: Cidr, address: Uint8Array): boolean {
+  const bits = cidr.prefix + (cidr.family === "ipv4" ? 96 : 0);
+  if (isMapped(address) !== (cidr.family === "ipv4")) return false;
+  for (let index = 0; index * 8 < bits; index++) {
+    const mask = (0xff << (8 - Math.min(8, bits - index * 8))) & 0xff;
+    if (((address[index]! ^ cidr.bytes[index]!) & mask) !== 0) return false;
+  }
+  return true;
+}
+
+export function cidrsOverlap(a: Cidr, b: Cidr): boolean {
+  return a.prefix <= b.prefix ? cidrContains(a, b.bytes) : cidrContains(b, a.bytes);
+}
+
+/** The address `offset` places after the network address. */
+export function cidrAddress(cidr: Cidr, offset: number | bigint): Uint8Array {
+  let value = BigInt(offset);
+  const bytes = Uint8Array.from(cidr.bytes);
+  for (let index = 15; index >= 0 && value > 0n; index--) {
+    value += BigInt(bytes[index]!);
+    bytes[index] = Number(value & 0xffn);
+    value >>= 8n;
+  }
+  return bytes;
+}
+
+/** How many addresses it has. */
+export function cidrSize(cidr: Cidr): bigint {
+  return 1n << BigInt((cidr.family === "ipv4" ? 32 : 128) - cidr.prefix);
+}
+
+/** `address:port`, with brackets around IPv6 (RFC 3986). */
+export function hostPort(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
