@@ -92,7 +92,11 @@ export class Informer<T extends KubeObject = KubeObject> {
   async #relist(): Promise<void> {
     const list = await this.#client.list<T>(this.#path, this.#query);
     const seen = new Set<string>();
+    const kind = list.kind?.endsWith("List") ? list.kind.slice(0, -"List".length) : undefined;
     for (const object of list.items) {
+      // The server omits them in the items of a list.
+      object.kind ??= kind;
+      object.apiVersion ??= list.apiVersion;
       seen.add(objectKey(object));
       this.#store(object);
     }

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ShuntError } from "../lib/errors.ts";
+import type { KubeClient } from "../lib/kube.ts";
+import type { Step } from "../lib/steps.ts";
+import { waitFor } from "../lib/wait.ts";
+import { manifestPath } from "./install.ts";
+import { restoreKubeProxy } from "./kube-proxy.ts";
+import { accessObjects, customResourceDefinitions } from "./manifests.ts";
+import { agentName, configMap, configName, daemonSet, pods, recordName } from "./names.ts";
+import { runOnEveryNode } from "./one-shot.ts";
+import { readRecord } from "./record.ts";
+import { defaultValues } from "./values.ts";
+
+export interface UninstallContext {
+  kube: KubeClient;
+  signal?: AbortSignal;
+}
+
+/** Takes everything away again and puts back what was changed; the record goes last, so that it can be resumed. */
+export function uninstallSteps(): Step<UninstallContext>[] {
+  return [
+    {
+      name: "kube-proxy",
+      title: "Bring kube-proxy back",
+      skip: async ({ kube }) =>
+        (await readRecord(kube))?.kubeProxy === undefined ? "it was not touched" : undefined,
+      async run({ kube, signal }) {
+        const record = await readRecord(kube);
+        return await restoreKubeProxy(kube, record!.kubeProxy!, signal);
+      },
+    },
+    {
+      name: "agent",
+      title: "Stop the node agent",
+      async run({ kube, signal }) {
+        const existed = await kube.deleteIfExists(daemonSet(agentName), { propagationPolicy: "Background" });
+        await waitFor(
+          "the agent's pods to end",
+          async () => (await kube.list(pods(), { labelSelector: `k8s-app=${agentName}` })).items.length === 0,
+          { timeoutMs: 120_000, intervalMs: 300, ...(signal ? { signal } : {}) },
+        );
+        return existed ? "stopped" : "was not running";
+      },
+    },
+    { name: "nodes", title: "Clean every node", run: cleanNodes },
+    {
+      name: "objects",
+      title: "Remove the cluster objects",
+      async run({ kube }) {
+        const objects = [...accessObjects(), ...customResourceDefinitions()];
+        const paths = [configMap(configName), ...objects.map(manifestPath)];
+        const removed = await Promise.all(paths.map((path) => kube.deleteIfExists(path)));
+        await waitFor(
+          "the objects to be gone",
+          async () =>
+            (await Promise.all(paths.map((path) => kube.find(path)))).every((found) => found === undefined),
+          { timeoutMs: 60_000 },
+        );
+        await kube.deleteIfExists(configMap(recordName));
+        return `${removed.filter(Boolean).length} removed`;
+      },
+    },
+  ];
+}
+
+async function cleanNodes(
+  { kube, signal }: UninstallContext,
+  report: (progress: string) => void,
+): Promise<string | undefined> {
+  const record = await readRecord(kube);
+  if (record === undefined) return "nothing was installed";
+  const values = { ...defaultValues, ...record.values };
+  const results = await runOnEveryNode(kube, "shunt-cleanup", values, ["--cleanup"], {
+    timeoutMs: 180_000,
+    report,
+    ...(signal ? { signal } : {}),
+  });
+  const failed = results.filter((result) => !result.ok);
+  if (failed.length > 0)
+    throw new ShuntError(
+      `Cleaning failed on ${failed.map(({ node, output }) => `${node}: ${output.trim().slice(-300)}`).join("; ")}`,
+      { remedy: "Mend what is named and run shunt uninstall again; it goes on where it stopped." },
+    );
+  return `${results.length} nodes`;
+}

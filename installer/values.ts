@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFile } from "node:fs/promises";
+import { Ajv, type ErrorObject } from "ajv";
+import { parse } from "yaml";
+import { parseCidr } from "../lib/addresses.ts";
+import { errorMessage, UsageError } from "../lib/errors.ts";
+
+/** What an installation can be told; every field has a default. */
+export interface Values {
+  image: string;
+  imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  /** API server address that the agent uses instead of the ClusterIP; empty means found from the cluster. */
+  k8sServiceHost: string;
+  /** 0 means found from the cluster. */
+  k8sServicePort: number;
+  routing: "vxlan" | "direct";
+  /** UDP port of the overlay. */
+  tunnelPort: number;
+  /** Bytes; 0 means from each node's uplink. */
+  mtu: number;
+  masquerade: boolean;
+  /** Address ranges of all pods; empty means found from the cluster. */
+  clusterPodCIDRs: string[];
+  kubeProxyReplacement: boolean;
+  modes: {
+    podNetwork: "standby" | "active";
+    services: "off" | "shadow" | "on";
+    policy: "off" | "audit" | "enforce";
+    security: "observe" | "enforce";
+  };
+  logLevel: "debug" | "info" | "warn" | "error";
+  healthPort: number;
+  metricsPort: number;
+  preflight: {
+    /** Run a short-lived pod on every node that tries the kernel's features. */
+    probeNodes: boolean;
+    /** Go on although another pod network is there (its pods and ours will not reach each other). */
+    allowExistingCni: boolean;
+  };
+}
+
+export const defaultValues: Values = {
+  image: "shunt.local/shunt:dev",
+  imagePullPolicy: "IfNotPresent",
+  k8sServiceHost: "",
+  k8sServicePort: 0,
+  routing: "vxlan",
+  tunnelPort: 8473,
+  mtu: 0,
+  masquerade: true,
+  clusterPodCIDRs: [],
+  kubeProxyReplacement: true,
+  modes: { podNetwork: "active", services: "on", policy: "off", security: "observe" },
+  logLevel: "info",
+  healthPort: 9879,
+  metricsPort: 9962,
+  preflight: { probeNodes: true, allowExistingCni: false },
+};
+
+const port = { type: "integer", minimum: 1, maximum: 65535 };
+const closed = { type: "object", additionalProperties: false };
+
+/** JSON schema of a values file; also printed by `shunt install --help-values`. */
+export const valuesSchema = {
+  ...closed,
+  properties: {
+    image: { type: "string", minLength: 1, pattern: "^[^\\s]+$" },
+    imagePullPolicy: { enum: ["Always", "IfNotPresent", "Never"] },
+    k8sServiceHost: { type: "string", pattern: "^[A-Za-z0-9.:-]*$" },
+    k8sServicePort: { type: "integer", minimum: 0, maximum: 65535 },
+    routing: { enum: ["vxlan", "direct"] },
+    tunnelPort: port,
+    mtu: { type: "integer", anyOf: [{ const: 0 }, { minimum: 1280, maximum: 65535 }] },
+    masquerade: { type: "boolean" },
+    clusterPodCIDRs: { type: "array", items: { type: "string" } },
+    kubeProxyReplacement: { type: "boolean" },
+    modes: {
+      ...closed,
+      properties: {
+        podNetwork: { enum: ["standby", "active"] },
+        services: { enum: ["off", "shadow", "on"] },
+        policy: { enum: ["off", "audit", "enforce"] },
+        security: { enum: ["observe", "enforce"] },
+      },
+    },
+    logLevel: { enum: ["debug", "info", "warn", "error"] },
+    healthPort: port,
+    metricsPort: port,
+    preflight: {
+      ...closed,
+      properties: { probeNodes: { type: "boolean" }, allowExistingCni: { type: "boolean" } },
+    },
+  },
+};
+
+type Tree = Record<string, unknown>;
+
+const isTree = (value: unknown): value is Tree =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function merge(base: Tree, over: Tree): Tree {
+  const result: Tree = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const below = result[key];
+    result[key] = isTree(value) && isTree(below) ? merge(below, value) : value;
+  }
+  return result;
+}
+
+/** Parses one `--set a.b=c` (or `a=1,b=2`, lists as `a={x,y}`). */
+export function parseSet(text: string): Tree {
+  const result: Tree = Object.create(null);
+  for (const part of splitOutsideBraces(text)) {
+    const at = part.indexOf("=");
+    const path = part.slice(0, at).split(".");
+    if (at < 1 || path.some((word) => word === "" || word === "__proto__"))
+      throw new UsageError(`--set "${text}": expected key=value, for example --set routing=direct`);
+    let tree = result;
+    for (const word of path.slice(0, -1)) {
+      if (!isTree(tree[word])) tree[word] = Object.create(null);
+      tree = tree[word] as Tree;
+    }
+    tree[path.at(-1)!] = parseScalar(part.slice(at + 1));
+  }
+  return result;
+}
+
+function splitOutsideBraces(text: string): string[] {
+  return text.match(/(?:[^,{]|\{[^}]*\})+/g) ?? [text];
+}
+
+function parseScalar(text: string): unknown {
+  if (/^\{.*\}$/.test(text))
+    return text
+      .slice(1, -1)
+      .split(",")
+      .filter((item) => item !== "")
+      .map(parseScalar);
+  if (text === "true" || text === "false") return text === "true";
+  return /^-?\d+$/.test(text) ? Number(text) : text;
+}
+
+/** Reads values files and `--set` words over `base`; the result is checked whole. Throws UsageError. */
+export async function loadValues(
+  files: readonly string[],
+  sets: readonly string[],
+  base: Values = defaultValues,
+): Promise<Values> {
+  let tree = base as unknown as Tree;
+  for (const file of files) {
+    let content: unknown;
+    try {
+      content = parse(await readFile(file, "utf8"), { maxAliasCount: 0 }) ?? {};
+    } catch (cause) {
+      throw new UsageError(`Cannot read values file ${file}: ${errorMessage(cause)}`, "Nothing was changed.");
+    }
+    if (!isTree(content)) throw new UsageError(`Values file ${file} is not a map of keys to values`);
+    check(content, `values file ${file}`);
+    tree = merge(tree, content);
+  }
+  for (const text of sets) {
+    const set = parseSet(text);
+    check(set, `--set ${text}`);
+    tree = merge(tree, set);
+  }
+  const values = tree as unknown as Values;
+  for (const cidr of values.clusterPodCIDRs) parseCidr(cidr);
+  if (values.healthPort === values.metricsPort)
+    throw new UsageError(`healthPort and metricsPort are both ${values.healthPort}; they must differ`);
+  return values;
+}
+
+const validate = new Ajv({ allErrors: true, strict: false }).compile(valuesSchema);
+
+function check(tree: Tree, source: string): void {
+  if (validate(tree)) return;
+  const lines = (validate.errors ?? []).map(describe);
+  throw new UsageError(
+    `Invalid ${source}: ${[...new Set(lines)].join("; ")}`,
+    "Nothing was changed. See docs/commands/shunt-install.md for every value.",
+  );
+}
+
+function describe(error: ErrorObject): string {
+  const where = error.instancePath.slice(1).replaceAll("/", ".");
+  if (error.keyword === "additionalProperties")
+    return `unknown key "${[where, error.params.additionalProperty].filter(Boolean).join(".")}"`;
+  const allowed = error.keyword === "enum" ? `: ${error.params.allowedValues.join(", ")}` : "";
+  return `${where || "it"} ${error.message}${allowed}`;
+}
