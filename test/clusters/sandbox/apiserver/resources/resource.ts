@@ -70,6 +70,8 @@ export interface MergeKey {
   keys: string[];
   /** The single key a strategic merge patch uses, when it has one (`containerPort`, `port`, `type` …). */
   patchMergeKey?: string;
+  /** The merge strategy `retainKeys`: a patched item keeps only the keys that the patch names. */
+  retainKeys?: boolean;
 }
 
 /** JSON paths of the scale subresource, such as `.spec.replicas`. */
@@ -97,6 +99,9 @@ export interface Resource {
   virtual?: boolean;
   /** The version and the group objects are stored as; two groups may share one store (events). */
   storage?: { group: string; plural: string };
+  /** Between this kind and the form that is stored, for kinds that share a store. */
+  fromStorage?(object: KubeObject): KubeObject;
+  toStorage?(object: KubeObject): KubeObject;
   /** True for a kind defined by a CustomResourceDefinition. */
   custom?: boolean;
   /** False for kinds strategic merge patch does not know: custom resources. */
@@ -110,6 +115,7 @@ export interface Resource {
   selectableFields(object: KubeObject): Record<string, string>;
   columns: Column[];
   row(object: KubeObject, now: Date): (string | number | boolean | null)[];
+  /** The path holds field names and map keys; list positions are left out (`spec.containers.ports`). */
   mergeKey(path: string[]): MergeKey | undefined;
   scale?: ScalePaths;
 }

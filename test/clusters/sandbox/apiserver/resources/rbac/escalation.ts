@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { BuiltinKind } from "../builtin-table.ts";
+import type { PrepareContext } from "../resource.ts";
+
+export function checkEscalation(_row: BuiltinKind, _ctx: PrepareContext): void {}
