@@ -100,7 +100,14 @@ describe("wait", () => {
 
 describe("steps", () => {
   const steps: Step<string[]>[] = [
-    { name: "one", title: "Do one", run: async (context) => (context.push("one"), "well") },
+    {
+      name: "one",
+      title: "Do one",
+      run: async (context) => {
+        context.push("one");
+        return "well";
+      },
+    },
     {
       name: "two",
       title: "Do two",
@@ -140,7 +147,9 @@ describe("steps", () => {
 
 test("the logger writes one JSON object a line, from its level up", () => {
   let text = "";
-  const log = createLogger((line) => void (text += line), "warn").with({ node: "n1" });
+  const log = createLogger((line) => {
+    text += line;
+  }, "warn").with({ node: "n1" });
   log.info("quiet");
   log.error("loud", { error: new Error("why"), big: 5n });
   const record = JSON.parse(text);
