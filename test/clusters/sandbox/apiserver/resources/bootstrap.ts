@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects a fresh server has before anyone creates any.
+import { defaultRbac } from "./rbac/default-bindings.ts";
 import type { KubeObject } from "./resource.ts";
 
 const NAMESPACES = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -29,5 +30,6 @@ export function bootstrapObjects(): KubeObject[] {
       2000000000,
       "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
     ),
+    ...defaultRbac(),
   ];
 }

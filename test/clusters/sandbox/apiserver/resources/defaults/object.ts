@@ -12,6 +12,6 @@ export function setDefaults(target: KubeObject | undefined, values: KubeObject):
 /** Like setDefaults, also when the field holds an empty string. */
 export function setNonEmpty(target: KubeObject | undefined, values: KubeObject): void {
   if (!target) return;
-  for (const [key, value] of Object.entries(values)) if (target[key] === "") delete target[key];
+  for (const key of Object.keys(values)) if (target[key] === "") delete target[key];
   setDefaults(target, values);
 }

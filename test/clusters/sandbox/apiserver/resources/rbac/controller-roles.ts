@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+import { allow, allowPaths, EVENTS, READ } from "./rule-text.ts";
+import type { PolicyRule } from "./rules.ts";
+
+const OWN = "create delete get list patch update watch";
+
+/** What each controller of the controller manager may do; role `system:controller:<name>`. */
+export const CONTROLLER_RULES: Record<string, PolicyRule[]> = {
+  "attachdetach-controller": [
+    allow("list watch", "", "persistentvolumeclaims persistentvolumes pods"),
+    allow(READ, "", "nodes"),
+    allow("patch update", "", "nodes/status"),
+    allow("create delete get list watch", "storage.k8s.io", "volumeattachments"),
+    allow(READ, "storage.k8s.io", "csidrivers csinodes"),
+    ...EVENTS,
+  ],
+  "certificate-controller": [
+    allow("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),
+    allow(
+      "update",
+      "certificates.k8s.io",
+      "certificatesigningrequests/approval certificatesigningrequests/status",
+    ),
+    allow("approve", "certificates.k8s.io", "signers"),
+    allow("sign", "certificates.k8s.io", "signers"),
+    allow("create", "authorization.k8s.io", "subjectaccessreviews"),
+    ...EVENTS,
+  ],
+  "clusterrole-aggregation-controller": [
+    allow("escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles"),
+  ],
+  "cronjob-controller": [
+    allow("get list update watch", "batch", "cronjobs"),
+    allow(OWN, "batch", "jobs"),
+    allow("update", "batch", "cronjobs/status cronjobs/finalizers"),
+    allow("delete list", "", "pods"),
+    ...EVENTS,
+  ],
+  "daemon-set-controller": [
+    allow(READ, "apps", "daemonsets"),
+    allow("update", "apps", "daemonsets/status daemonsets/finalizers"),
+    allow("list watch", "", "nodes"),
+    allow("create delete list patch watch", "", "pods"),
+    allow("create", "", "pods/binding"),
+    allow(OWN, "apps", "controllerrevisions"),
+    ...EVENTS,
+  ],
+  "deployment-controller": [
+    allow("get list update watch", "apps", "deployments"),
+    allow("update", "apps", "deployments/status deployments/finalizers"),
+    allow("create delete get list patch update watch", "apps", "replicasets"),
+    allow("get list update watch", "", "pods"),
+    ...EVENTS,
+  ],
+  "disruption-controller": [
+    allow(READ, "apps", "deployments replicasets statefulsets"),
+    allow(READ, "", "replicationcontrollers"),
+    allow(READ, "policy", "poddisruptionbudgets"),
+    allow("patch update", "policy", "poddisruptionbudgets/status"),
+    allow("get list watch", "", "pods"),
+    allow("patch update", "", "pods/status"),
+    allow("get", "*", "*/scale"),
+    ...EVENTS,
+  ],
+  "endpoint-controller": [
+    allow(READ, "", "pods services"),
+    allow("create delete get list update", "", "endpoints endpoints/restricted"),
+    ...EVENTS,
+  ],
+  "endpointslice-controller": [
+    allow(READ, "", "nodes pods services"),
+    allow("update", "", "services/finalizers"),
+    allow("create delete get list update", "discovery.k8s.io", "endpointslices endpointslices/restricted"),
+    ...EVENTS,
+  ],
+  "endpointslicemirroring-controller": [
+    allow(READ, "", "endpoints services"),
+    allow("update", "", "endpoints/finalizers services/finalizers"),
+    allow("create delete get list update", "discovery.k8s.io", "endpointslices endpointslices/restricted"),
+    ...EVENTS,
+  ],
+  "generic-garbage-collector": [allow("delete get list patch update watch", "*", "*"), ...EVENTS],
+  "horizontal-pod-autoscaler": [
+    allow(READ, "autoscaling", "horizontalpodautoscalers"),
+    allow("update", "autoscaling", "horizontalpodautoscalers/status"),
+    allow("get update", "*", "*/scale"),
+    allow("list", "", "pods"),
+    ...EVENTS,
+  ],
+  "job-controller": [
+    allow("get list patch update watch", "batch", "jobs"),
+    allow("update", "batch", "jobs/status jobs/finalizers"),
+    allow("create delete list patch watch", "", "pods"),
+    ...EVENTS,
+  ],
+  "namespace-controller": [
+    allow("delete get list watch", "", "namespaces"),
+    allow("update", "", "namespaces/finalize namespaces/status"),
+    allow("delete deletecollection get list", "*", "*"),
+  ],
+  "node-controller": [
+    allow("delete get list patch update", "", "nodes"),
+    allow("patch update", "", "nodes/status"),
+    allow("patch update", "", "pods/status"),
+    allow("delete get list", "", "pods"),
+    ...EVENTS,
+  ],
+  "persistent-volume-binder": [
+    allow(OWN, "", "persistentvolumes"),
+    allow("update", "", "persistentvolumes/status persistentvolumeclaims/status"),
+    allow("get list update watch", "", "persistentvolumeclaims"),
+    allow("create delete get list watch", "", "pods"),
+    allow(READ, "storage.k8s.io", "storageclasses"),
+    allow(READ, "", "nodes"),
+    ...EVENTS,
+  ],
+  "pod-garbage-collector": [
+    allow("delete list watch", "", "pods"),
+    allow("get list", "", "nodes"),
+    allow("patch", "", "pods/status"),
+  ],
+  "pv-protection-controller": [allow("get list update watch", "", "persistentvolumes"), ...EVENTS],
+  "pvc-protection-controller": [
+    allow("get list update watch", "", "persistentvolumeclaims"),
+    allow(READ, "", "pods"),
+    ...EVENTS,
+  ],
+  "replicaset-controller": [
+    allow("get list update watch", "apps", "replicasets"),
+    allow("update", "apps", "replicasets/status replicasets/finalizers"),
+    allow("create delete list patch watch", "", "pods"),
+    ...EVENTS,
+  ],
+  "replication-controller": [
+    allow("get list update watch", "", "replicationcontrollers"),
+    allow("update", "", "replicationcontrollers/status replicationcontrollers/finalizers"),
+    allow("create delete list patch watch", "", "pods"),
+    ...EVENTS,
+  ],
+  "resourcequota-controller": [
+    allow("list watch", "*", "*"),
+    allow("update", "", "resourcequotas/status"),
+    ...EVENTS,
+  ],
+  "root-ca-cert-publisher": [allow("create update", "", "configmaps"), ...EVENTS],
+  "route-controller": [allow("list watch", "", "nodes"), allow("patch", "", "nodes/status"), ...EVENTS],
+  "service-account-controller": [allow("create", "", "serviceaccounts"), ...EVENTS],
+  "service-controller": [
+    allow(READ, "", "services"),
+    allow("patch update", "", "services/status"),
+    allow("list watch", "", "nodes"),
+    ...EVENTS,
+  ],
+  "statefulset-controller": [
+    allow("list watch", "", "pods"),
+    allow(READ, "apps", "statefulsets"),
+    allow("update", "apps", "statefulsets/status statefulsets/finalizers"),
+    allow("create delete get patch update", "", "pods"),
+    allow(OWN, "apps", "controllerrevisions"),
+    allow("create get list watch", "", "persistentvolumeclaims"),
+    ...EVENTS,
+  ],
+  "ttl-after-finished-controller": [allow("delete get list watch", "batch", "jobs"), ...EVENTS],
+  "ttl-controller": [allow("list patch update watch", "", "nodes"), ...EVENTS],
+  "validatingadmissionpolicy-status-controller": [
+    allow(READ, "admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    allow("get patch update", "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
+    ...EVENTS,
+  ],
+  "token-cleaner": [allow("delete get list watch", "", "secrets"), allowPaths("get", "/healthz")],
+};
