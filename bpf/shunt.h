@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Everything that the kernel programs and user space share: map keys, values, configuration, reasons.
+// agent/datapath-layout.ts mirrors this file; agent/datapath-layout.test.ts proves through BTF that they agree.
+// Enums rather than macros for what user space needs: only enums reach BTF.
+#pragma once
+
+#include <linux/types.h>
+
+// One address form for both families: 16 bytes, network order, IPv4 as ::ffff:a.b.c.d.
+struct address {
+	__be32 word[4];
+};
+_Static_assert(sizeof(struct address) == 16, "address");
+
+// How Hubble numbers verdicts.
+enum verdict {
+	VERDICT_FORWARDED = 1,
+	VERDICT_DROPPED = 2,
+	VERDICT_AUDIT = 4,
+	VERDICT_REDIRECTED = 5,
+	VERDICT_TRANSLATED = 7,
+};
+
+enum direction {
+	DIRECTION_INGRESS = 0, // towards the pod, the node or the cluster
+	DIRECTION_EGRESS = 1, // from the pod
+	DIRECTION_COUNT = 2,
+};
+
+// Why a packet went where it went. Forwarding reasons are below 130, drop reasons from 130 on with the numbers
+// of Hubble's DropReason, so that the two never overlap.
+enum reason {
+	FORWARD_LOCAL = 1, // to a pod of this node
+	FORWARD_OVERLAY = 2, // into the tunnel
+	FORWARD_DIRECT = 3, // routed to another node
+	FORWARD_WORLD = 4, // routed out of the cluster
+	FORWARD_HOST = 5, // to the node itself
+	FORWARD_STACK = 6, // left to the kernel's stack (ICMP errors, neighbour discovery, too big for the tunnel)
+	FORWARD_TO_POD = 7, // from the node's stack to a pod
+	FORWARD_MASQUERADED = 8, // as WORLD, source translated
+	FORWARD_SERVICE = 9, // a node port or external address, translated to a backend
+	FORWARD_REVERSE = 10, // a reply, translated back
+	DROP_INVALID_SOURCE_MAC = 130,
+	DROP_INVALID_SOURCE_IP = 132,
+	DROP_POLICY_DENIED = 133,
+	DROP_INVALID_PACKET = 134,
+	DROP_TRUNCATED = 135,
+	DROP_UNSUPPORTED_L3 = 139,
+	DROP_UNKNOWN_L4 = 142,
+	DROP_UNKNOWN_TARGET = 150, // no such pod behind this address
+	DROP_TRANSLATE_FAILED = 155, // the NAT table refused the entry
+	DROP_FRAGMENT = 157, // a later fragment whose first one was not seen, on a translated path
+	DROP_NO_BACKEND = 158, // a service without (suitable) backends
+	DROP_NAT_NO_PORT = 167, // no free masquerading port towards that destination
+	DROP_FIB_FAILED = 169,
+	DROP_INVALID_IDENTITY = 171,
+	DROP_UNKNOWN_SENDER = 172, // tunnel packet whose source does not live on the sending node
+};
+
+// A pod of this node, or one of the node's own addresses. Map sh_endpoints: address -> endpoint.
+enum endpoint_flag {
+	ENDPOINT_HOST = 1, // an address of the node itself: packets go to the stack
+};
+
+struct endpoint {
+	__u32 ifindex; // host side of the pod's veth pair; 0 for ENDPOINT_HOST
+	__u32 id; // small number of the endpoint on this node
+	__u32 identity;
+	__u8 mac[6]; // the pod's side
+	__u8 host_mac[6]; // the node's side
+	__u16 flags; // enum endpoint_flag
+	__u16 reserved;
+};
+_Static_assert(sizeof(struct endpoint) == 28, "endpoint");
+
+// Who is where, longest prefix first. Map sh_ipcache: prefix -> ipcache_entry.
+enum ipcache_flag {
+	IPCACHE_TUNNEL = 1, // reached by VXLAN through tunnel_endpoint
+	IPCACHE_IN_CLUSTER = 2, // never masqueraded
+	IPCACHE_NODE = 4, // a node's own address: node ports answer on it
+};
+
+struct ipcache_key {
+	__u32 prefix_length; // bits of the 16-byte form: an IPv4 prefix counts 96 more
+	struct address address;
+};
+_Static_assert(sizeof(struct ipcache_key) == 20, "ipcache_key");
+
+struct ipcache_entry {
+	struct address tunnel_endpoint; // the node that it lives on; zero when none
+	__u32 identity;
+	__u16 flags; // enum ipcache_flag
+	__u16 reserved;
+};
+_Static_assert(sizeof(struct ipcache_entry) == 24, "ipcache_entry");
+
+// Map sh_services: service_key -> service. A node port (or a host port without address) has the unspecified
+// address of its family: ::ffff:0.0.0.0 or ::.
+struct service_key {
+	struct address address;
+	__be16 port;
+	__u8 protocol; // IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct service_key) == 20, "service_key");
+
+enum service_flag {
+	SERVICE_EXTERNAL_LOCAL = 1, // externalTrafficPolicy Local: from outside only to backends of this node
+	SERVICE_INTERNAL_LOCAL = 2, // internalTrafficPolicy Local
+	SERVICE_HOST_PORT = 4, // answers on a port outside the node port range
+};
+
+struct service {
+	__u32 id;
+	__u32 generation; // which set of backend slots is the current one
+	__u16 backend_count; // slots 0 … backend_count - 1
+	__u16 local_count; // the first local_count slots are backends of this node
+	__u16 flags; // enum service_flag
+	__u16 reserved;
+	__u32 affinity_seconds; // ClientIP affinity; 0 is none
+};
+_Static_assert(sizeof(struct service) == 20, "service");
+
+// Map sh_backends: backend_key -> backend.
+struct backend_key {
+	__u32 service_id;
+	__u32 generation;
+	__u32 slot;
+};
+_Static_assert(sizeof(struct backend_key) == 12, "backend_key");
+
+struct backend {
+	struct address address;
+	__be16 port;
+	__u16 flags; // none yet
+	__u32 id; // stable number of (address, port, protocol), for statistics
+};
+_Static_assert(sizeof(struct backend) == 24, "backend");
+
+// Map sh_lb_stats, per CPU: how often a backend was chosen. backend_id 0 counts what found no backend.
+struct lb_stats_key {
+	__u32 service_id;
+	__u32 backend_id;
+};
+_Static_assert(sizeof(struct lb_stats_key) == 8, "lb_stats_key");
+
+struct lb_stats {
+	__u64 connections;
+};
+_Static_assert(sizeof(struct lb_stats) == 8, "lb_stats");
+
+// What tells one flow's direction from another's. For ICMP echo the identifier stands for the client's port, and
+// the other port is 0.
+struct tuple {
+	struct address source;
+	struct address destination;
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 reserved[3];
+};
+_Static_assert(sizeof(struct tuple) == 40, "tuple");
+
+// Map sh_nat, LRU: a packet's tuple as it arrives -> what it becomes. A translated flow has two entries, one a
+// direction; node ports and masquerading share the table.
+enum nat_flag {
+	NAT_REVERSE = 1, // made for replies
+	NAT_SERVICE = 2, // made by a service, else by masquerading
+	NAT_CLOSING = 4, // FIN or RST seen
+	NAT_REPLIED = 8, // a reply was seen
+};
+
+struct nat_entry {
+	struct tuple to;
+	__u64 last_seen_ns; // bpf_ktime_get_ns, refreshed at most once a second
+	__u32 service_id;
+	__u32 backend_id;
+	__u32 flags; // enum nat_flag
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct nat_entry) == 64, "nat_entry");
+
+// Map sh_fragments, LRU: ports of a fragmented datagram, remembered from its first fragment.
+struct fragment_key {
+	struct address source;
+	struct address destination;
+	__u32 id;
+	__u8 protocol;
+	__u8 reserved[3];
+};
+_Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
+
+struct fragment_ports {
+	__be16 source_port;
+	__be16 destination_port;
+};
+_Static_assert(sizeof(struct fragment_ports) == 4, "fragment_ports");
+
+// Map sh_socket_nat, LRU: which service address a socket believes to talk to.
+struct socket_nat_key {
+	__u64 cookie;
+	struct address address; // the backend
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved[5];
+};
+_Static_assert(sizeof(struct socket_nat_key) == 32, "socket_nat_key");
+
+struct socket_nat {
+	struct address address; // the service
+	__be16 port;
+	__u16 reserved;
+	__u32 service_id;
+};
+_Static_assert(sizeof(struct socket_nat) == 24, "socket_nat");
+
+// Map sh_counters, per CPU, array: index direction * 256 + reason.
+enum { COUNTER_REASONS = 256 };
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+_Static_assert(sizeof(struct counter) == 16, "counter");
+
+// The read-only configuration, set before load, so that branches for what is off vanish.
+enum config_flag {
+	CONFIG_TUNNEL = 1, // the VXLAN device is there
+	CONFIG_MASQUERADE = 2,
+	CONFIG_SET_RETVAL = 4, // bpf_set_retval is there (Linux 5.18): no backends answers ECONNREFUSED
+	CONFIG_NODE_PORTS = 8, // translate node ports and external addresses at the uplink
+};
+
+struct config {
+	struct address node_address4; // source of masqueraded packets; zero when the family is off
+	struct address node_address6;
+	struct address gateway4; // first address of the node's pod CIDR: source of what is sent into the tunnel
+	struct address gateway6;
+	__u64 host_netns_cookie; // loopback node ports answer only in this network namespace
+	__u32 flags; // enum config_flag
+	__u32 tunnel_ifindex;
+	__u32 tunnel_mtu; // largest inner IP packet that fits
+	__u32 local_identity_host;
+	__u16 tunnel_port; // host order, like all ports here
+	__u16 node_port_min;
+	__u16 node_port_max;
+	__u16 masquerade_port_min;
+	__u16 masquerade_port_max;
+	__u16 reserved[3];
+};
+_Static_assert(sizeof(struct config) == 104, "config");
