@@ -104,6 +104,8 @@ export interface Resource {
   toStorage?(object: KubeObject): KubeObject;
   /** True for a kind defined by a CustomResourceDefinition. */
   custom?: boolean;
+  /** The openAPIV3Schema of a custom kind. */
+  schema?: KubeObject;
   /** False for kinds strategic merge patch does not know: custom resources. */
   strategicMerge: boolean;
   defaults?(object: KubeObject): void;
