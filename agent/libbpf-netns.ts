@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import fs from "node:fs";
+import { check, ffi } from "./libbpf-ffi.ts";
+
+const cloneNewNet = 0x40000000;
+
+/**
+ * Runs a synchronous function with this thread in another network namespace (a path such as
+ * /var/run/netns/cni-…) and comes back. The function must not be async: what runs after an await would run
+ * outside, and other work inside. Throws when the namespace does not exist.
+ */
+export function inNetns<T>(netnsPath: string, fn: () => T extends Promise<unknown> ? never : T): T {
+  const home = fs.openSync("/proc/thread-self/ns/net", "r");
+  try {
+    const target = fs.openSync(netnsPath, "r");
+    try {
+      check(ffi().setns(target, cloneNewNet), `Cannot enter network namespace ${netnsPath}`);
+    } finally {
+      fs.closeSync(target);
+    }
+    try {
+      return fn() as T;
+    } finally {
+      check(ffi().setns(home, cloneNewNet), "Cannot return to the agent's network namespace");
+    }
+  } finally {
+    fs.closeSync(home);
+  }
+}
+
+/** The kernel's number of the current network namespace (SO_NETNS_COOKIE, Linux 5.14); 0 when unknown. */
+export function netnsCookie(): bigint {
+  const [afInet, sockDgram, solSocket, soNetnsCookie] = [2, 2, 1, 71];
+  const socket = check(ffi().socket(afInet, sockDgram, 0), "Cannot open a socket");
+  try {
+    const value = Buffer.alloc(8);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(value.length);
+    const result = ffi().getsockopt(socket, solSocket, soNetnsCookie, value, length);
+    return result === 0 ? value.readBigUInt64LE() : 0n;
+  } finally {
+    ffi().close(socket);
+  }
+}
