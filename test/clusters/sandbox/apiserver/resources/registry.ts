@@ -4,6 +4,7 @@ import type { ClusterOptions } from "./cluster-options.ts";
 import { crdResources } from "./crd/crd-resource.ts";
 import { decodeBuiltin } from "./decode.ts";
 import { applyDefaults } from "./defaults/index.ts";
+import { eventFromStorage, eventToStorage } from "./event-conversion.ts";
 import { builtinMergeKey } from "./merge-keys.ts";
 import { prepareBuiltin } from "./prepare.ts";
 import type { KubeObject, Resource, ScalePaths } from "./resource.ts";
@@ -34,6 +35,7 @@ function builtinResource(row: BuiltinKind, options: ClusterOptions): Resource {
     subresources: row.subresources,
     virtual: row.virtual,
     storage: row.storage,
+    ...(row.group === "events.k8s.io" ? { fromStorage: eventFromStorage, toStorage: eventToStorage } : {}),
     strategicMerge: true,
     defaults: (object) => applyDefaults(row, object),
     prepare: (ctx) => prepareBuiltin(row, ctx, options),
