@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number> }>> = {
+  "controller-manager": () => import("../test/clusters/sandbox/controller-manager/index.ts"),
+  scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),
+};
+const [name = "", ...argv] = process.argv.slice(2);
+const load = parts[name];
+if (load === undefined)
+  process.stderr.write(`unknown part "${name}"; known: ${Object.keys(parts).join(", ")}\n`);
+process.exit(load === undefined ? 2 : await (await load()).main(argv));
