@@ -4,7 +4,7 @@ import { age } from "../tables/age.ts";
 import { type Cell, column } from "../tables/table.ts";
 import { readJsonPath } from "./json-path.ts";
 
-const AGE = { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" };
+const AGE: KubeObject = { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" };
 
 /** The columns of a custom kind: its name, then what the definition names, or its age. */
 export function printerColumns(definitions: KubeObject[] | undefined): Column[] {

@@ -12,9 +12,7 @@ export function schemaValidator(schema: KubeObject): Check {
   return (object, previous) => {
     compiled ??= compile(schema);
     const { apiVersion: _apiVersion, kind: _kind, metadata: _metadata, ...content } = object;
-    const errors = compiled(content)
-      ? []
-      : (compiled.errors ?? []).flatMap((error) => toFieldError(error, content));
+    const errors = compiled(content) ? [] : (compiled.errors ?? []).flatMap(toFieldError);
     if (previous) errors.push(...immutableErrors(schema, object, previous, ""));
     return uniqueErrors(errors);
   };
@@ -77,9 +75,10 @@ function typeName(value: unknown): string {
   return typeof value;
 }
 
-function toFieldError(error: ErrorObject, _root: unknown): FieldError[] {
+function toFieldError(error: ErrorObject): FieldError[] {
   const field = fieldPath(error.instancePath);
-  const { params, keyword, data } = error;
+  const { params, keyword } = error;
+  const data = error.data as any;
   const body = (text: string) => [invalidValue(field || "<nil>", data, `${field} in body ${text}`)];
   switch (keyword) {
     case "required":
@@ -130,7 +129,9 @@ function toFieldError(error: ErrorObject, _root: unknown): FieldError[] {
       return body("must validate one and only one schema (oneOf)");
     case "anyOf":
       // A nullable field's null alternative says nothing of its own.
-      return error.schema?.[0]?.type === "null" ? [] : body("must validate at least one schema (anyOf)");
+      return (error.schema as KubeObject[] | undefined)?.[0]?.type === "null"
+        ? []
+        : body("must validate at least one schema (anyOf)");
     case "not":
       return body("must not validate the schema (not)");
     default:
