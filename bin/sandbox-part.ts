@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number> }>> = {
   "controller-manager": () => import("../test/clusters/sandbox/controller-manager/index.ts"),
+  kubelet: () => import("../test/clusters/sandbox/kubelet/index.ts"),
   scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),
 };
 const [name = "", ...argv] = process.argv.slice(2);
