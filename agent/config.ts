@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from "node:fs";
+import { Ajv } from "ajv";
+import { parse } from "yaml";
+import { parseCidr } from "../lib/addresses.ts";
+import { errorMessage, ShuntError } from "../lib/errors.ts";
+import type { LogLevel } from "../lib/log.ts";
+
+/** How each layer of a node is set. */
+export interface Modes {
+  podNetwork: "standby" | "active";
+  services: "off" | "shadow" | "on";
+  policy: "off" | "audit" | "enforce";
+  security: "observe" | "enforce";
+}
+
+/** The agent's configuration file. */
+export interface AgentConfig {
+  /** UDP port of the overlay. */
+  tunnelPort: number;
+  routing: "vxlan" | "direct";
+  /** Bytes of a pod's MTU; 0 means from the uplink. */
+  mtu: number;
+  masquerade: boolean;
+  nodePortMin: number;
+  nodePortMax: number;
+  /** Modes of a node whose ShuntNode object does not say. */
+  defaults: Modes;
+  logLevel: LogLevel;
+  clusterPodCIDRs: string[];
+  serviceCIDRs: string[];
+  healthPort: number;
+  metricsPort: number;
+}
+
+const port = { type: "integer", minimum: 1, maximum: 65535 };
+const cidrs = { type: "array", items: { type: "string" } };
+const closed = { type: "object", additionalProperties: false };
+
+export const modeValues = {
+  podNetwork: ["standby", "active"],
+  services: ["off", "shadow", "on"],
+  policy: ["off", "audit", "enforce"],
+  security: ["observe", "enforce"],
+} as const;
+
+const schema = {
+  ...closed,
+  properties: {
+    tunnelPort: port,
+    routing: { enum: ["vxlan", "direct"] },
+    mtu: { type: "integer", anyOf: [{ const: 0 }, { minimum: 1280, maximum: 65535 }] },
+    masquerade: { type: "boolean" },
+    services: {
+      ...closed,
+      properties: { nodePortRange: { type: "string", pattern: "^\\d{1,5}-\\d{1,5}$" } },
+    },
+    defaults: {
+      ...closed,
+      properties: Object.fromEntries(
+        Object.entries(modeValues).map(([layer, values]) => [layer, { enum: values }]),
+      ),
+    },
+    logLevel: { enum: ["debug", "info", "warn", "error"] },
+    clusterPodCIDRs: cidrs,
+    serviceCIDRs: cidrs,
+    healthPort: port,
+    metricsPort: port,
+  },
+};
+
+const validate = new Ajv({ allErrors: true, strict: true, strictTypes: false }).compile<any>(schema);
+
+const invalid = (where: string, problem: string): ShuntError =>
+  new ShuntError(`Configuration ${where} is invalid: ${problem}`, {
+    code: "BadConfig",
+    exitCode: 2,
+    remedy: "Mend the ConfigMap shunt-config in kube-system (or run shunt upgrade with right values).",
+  });
+
+/** Checks parsed YAML and fills in defaults. Throws ShuntError that names every wrong key. */
+export function parseConfig(content: unknown, where: string): AgentConfig {
+  const given: any = content ?? {};
+  if (!validate(given)) {
+    const problems = (validate.errors ?? []).map((error) => {
+      const extra = error.params.additionalProperty ?? error.params.allowedValues?.join(", ") ?? "";
+      return `${error.instancePath || "/"} ${error.message}${extra === "" ? "" : ` (${extra})`}`;
+    });
+    throw invalid(where, problems.join("; "));
+  }
+  const range = (given.services?.nodePortRange ?? "30000-32767").split("-").map(Number);
+  if (range[0] < 1 || range[1] > 65535 || range[0] > range[1])
+    throw invalid(where, `services.nodePortRange ${range.join("-")} is no range of ports`);
+  for (const text of [...(given.clusterPodCIDRs ?? []), ...(given.serviceCIDRs ?? [])])
+    try {
+      parseCidr(text);
+    } catch (error) {
+      throw invalid(where, errorMessage(error));
+    }
+  return {
+    tunnelPort: given.tunnelPort ?? 8473,
+    routing: given.routing ?? "vxlan",
+    mtu: given.mtu ?? 0,
+    masquerade: given.masquerade ?? true,
+    nodePortMin: range[0],
+    nodePortMax: range[1],
+    defaults: { podNetwork: "active", services: "on", policy: "off", security: "observe", ...given.defaults },
+    logLevel: given.logLevel ?? "info",
+    clusterPodCIDRs: given.clusterPodCIDRs ?? [],
+    serviceCIDRs: given.serviceCIDRs ?? [],
+    healthPort: given.healthPort ?? 9879,
+    metricsPort: given.metricsPort ?? 9962,
+  };
+}
+
+/** Reads the configuration file. */
+export function loadConfig(file: string): AgentConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new ShuntError(`Cannot read configuration ${file}: ${errorMessage(cause)}`, {
+      code: "BadConfig",
+      exitCode: 2,
+      remedy: "The DaemonSet mounts the ConfigMap shunt-config there; name another file with --config.",
+      cause,
+    });
+  }
+  let content: unknown;
+  try {
+    content = parse(text, { maxAliasCount: 0 });
+  } catch (cause) {
+    throw invalid(file, errorMessage(cause));
+  }
+  return parseConfig(content, file);
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+import { addressBytes, parseCidr } from "../lib/addresses.ts";
+import { errorMessage, ShuntError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Datapath } from "./datapath.ts";
+import { isPublished, publishEndpoint, withdrawEndpoint } from "./endpoint-map.ts";
+import { attachmentKey, type Endpoint, type EndpointStore } from "./endpoint-store.ts";
+import { AddressPool } from "./ipam.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import {
+  checkPodLink,
+  configurePodSide,
+  createPodLink,
+  deletePodLink,
+  listPodDevices,
+  podLinkNames,
+  routeToPod,
+  visibleNetns,
+} from "./pod-link.ts";
+
+/** What a runtime says about the interface that it wants. */
+export interface Attachment {
+  containerId: string;
+  ifName: string;
+  netns: string;
+  podNamespace: string;
+  podName: string;
+  podUid: string;
+}
+
+/** Adds, removes and checks pods' interfaces; what it made is on disk before it is in the kernel. */
+export class EndpointManager {
+  readonly #store: EndpointStore;
+  readonly #datapath: Datapath;
+  readonly #log: Logger;
+  readonly #queue = new KeyedQueue(8);
+  #pools: AddressPool[] = [];
+  #mtu = 1500;
+  #nextId = 1;
+
+  constructor(options: { store: EndpointStore; datapath: Datapath; log: Logger }) {
+    this.#store = options.store;
+    this.#datapath = options.datapath;
+    this.#log = options.log;
+  }
+
+  list(): Endpoint[] {
+    return this.#store.list();
+  }
+
+  /** Address pools by pod CIDR: how full they are. */
+  get pools(): { cidr: string; total: number; taken: number }[] {
+    return this.#pools.map((pool) => ({ cidr: pool.cidr.text, ...pool.usage }));
+  }
+
+  /** Sets the node's pod CIDRs (IPv4 before IPv6) and MTU; addresses in use stay in use. */
+  configure(podCIDRs: readonly string[], mtu: number): void {
+    this.#mtu = mtu;
+    const cidrs = podCIDRs.map(parseCidr).toSorted((a, b) => a.family.localeCompare(b.family));
+    if (cidrs.map(({ text }) => text).join() === this.#pools.map(({ cidr }) => cidr.text).join()) return;
+    const newest = this.list().toSorted((a, b) => a.id - b.id);
+    this.#pools = cidrs.map((cidr) => {
+      const last = newest
+        .flatMap((endpoint) => endpoint.addresses)
+        .findLast((address) => address.includes(":") === (cidr.family === "ipv6"));
+      const pool = new AddressPool(cidr, last);
+      for (const endpoint of newest)
+        for (const address of endpoint.addresses) pool.take(address, addressBytes(address));
+      return pool;
+    });
+    this.#nextId = Math.max(this.#nextId, (newest.at(-1)?.id ?? 0) + 1);
+  }
+
+  /** Gives a pod its interface; the same answer for a second call. */
+  add(attachment: Attachment): Promise<Endpoint> {
+    const key = attachmentKey(attachment.containerId, attachment.ifName);
+    return this.#queue.run(key, async () => {
+      const netns = visibleNetns(attachment.netns);
+      if (netns === undefined)
+        throw new ShuntError(`Network namespace ${attachment.netns} of the pod does not exist`, {
+          code: "NoNetns",
+          remedy: "It must be below /run/netns, which the agent's DaemonSet mounts from the node.",
+        });
+      const existing = this.#store.get(key);
+      if (existing !== undefined) {
+        if (existing.ready && existing.netns === attachment.netns) {
+          const problems = await checkPodLink(existing, netns);
+          if (problems.length === 0 && isPublished(this.#datapath.map("sh_endpoints"), existing))
+            return existing;
+        }
+        await this.#remove(existing);
+      }
+      return await this.#make(attachment, netns);
+    });
+  }
+
+  async #make(attachment: Attachment, netns: string): Promise<Endpoint> {
+    if (this.#pools.length === 0) throw new ShuntError("This node has no pod CIDR yet", { code: "NotReady" });
+    const addresses: string[] = [];
+    let endpoint: Endpoint | undefined;
+    try {
+      for (const pool of this.#pools) addresses.push(pool.allocate());
+      endpoint = {
+        ...attachment,
+        ...podLinkNames(attachment.containerId, attachment.ifName),
+        id: this.#nextId++,
+        addresses,
+        gateways: this.#pools.map((pool) => pool.gateway),
+        mtu: this.#mtu,
+        ready: false,
+      };
+      await this.#store.put(endpoint);
+      this.#datapath.forgetDevice(endpoint.device);
+      const ifindex = await createPodLink(endpoint, netns);
+      this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
+      await Promise.all([routeToPod(endpoint), configurePodSide(endpoint, netns)]);
+      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);
+      endpoint = { ...endpoint, ready: true };
+      await this.#store.put(endpoint);
+      return endpoint;
+    } catch (error) {
+      if (endpoint !== undefined)
+        await this.#remove(endpoint).catch((second) =>
+          this.#log.error("undoing a failed ADD failed", { device: endpoint?.device, error: second }),
+        );
+      else this.#release(addresses);
+      throw error;
+    }
+  }
+
+  /** Takes a pod's interface away; content when there is none. */
+  remove(containerId: string, ifName: string): Promise<void> {
+    const key = attachmentKey(containerId, ifName);
+    return this.#queue.run(key, async () => {
+      const endpoint = this.#store.get(key);
+      if (endpoint !== undefined) await this.#remove(endpoint);
+    });
+  }
+
+  async #remove(endpoint: Endpoint): Promise<void> {
+    if (this.#datapath.loaded) withdrawEndpoint(this.#datapath.map("sh_endpoints"), endpoint);
+    await deletePodLink(endpoint.device);
+    this.#datapath.forgetDevice(endpoint.device);
+    await this.#store.remove(endpoint);
+    this.#release(endpoint.addresses);
+  }
+
+  #release(addresses: readonly string[]): void {
+    for (const address of addresses) for (const pool of this.#pools) pool.release(address);
+  }
+
+  /** What is wrong with a pod's interface; empty when nothing is. */
+  async check(containerId: string, ifName: string, netnsPath: string): Promise<string[]> {
+    const endpoint = this.#store.get(attachmentKey(containerId, ifName));
+    if (endpoint === undefined) return ["this agent knows no such attachment"];
+    const netns = visibleNetns(netnsPath);
+    if (netns === undefined) return [`network namespace ${netnsPath} does not exist`];
+    const problems = await checkPodLink(endpoint, netns);
+    if (!isPublished(this.#datapath.map("sh_endpoints"), endpoint))
+      problems.push("the kernel's endpoint map lacks the pod's address");
+    return problems;
+  }
+
+  /** Removes every attachment that is not among the valid ones (CNI GC). Returns how many went. */
+  async collect(valid: ReadonlySet<string>): Promise<number> {
+    const stale = this.list().filter(
+      (endpoint) => endpoint.ready && !valid.has(attachmentKey(endpoint.containerId, endpoint.ifName)),
+    );
+    await Promise.all(stale.map((endpoint) => this.remove(endpoint.containerId, endpoint.ifName)));
+    return stale.length;
+  }
+
+  /**
+   * Makes kernel and disk agree: pods whose device is gone are released, half-made ones removed, devices and pins
+   * without an endpoint deleted, the others attached to the current programs.
+   */
+  async reconcile(): Promise<void> {
+    const endpoints = this.list(); // before the devices: what is ready now must have one
+    const devices = await listPodDevices();
+    for (const endpoint of endpoints) {
+      const key = attachmentKey(endpoint.containerId, endpoint.ifName);
+      await this.#queue.run(key, async () => {
+        const current = this.#store.get(key);
+        if (current === undefined || current.id !== endpoint.id) return;
+        const ifindex = devices.get(current.device);
+        if (current.ready && ifindex !== undefined) return this.#refresh(current, ifindex);
+        if (current.ready !== endpoint.ready) return; // made meanwhile
+        this.#log.warn("removing the rest of a pod", { pod: `${current.podNamespace}/${current.podName}` });
+        await this.#remove(current);
+      });
+    }
+    const known = new Set(this.list().map((endpoint) => endpoint.device));
+    for (const device of devices.keys()) if (!known.has(device)) await deletePodLink(device);
+    for (const device of this.#datapath.pinnedDevices())
+      if (device.startsWith("shv") && !known.has(device)) this.#datapath.forgetDevice(device);
+  }
+
+  #refresh(endpoint: Endpoint, ifindex: number): void {
+    try {
+      this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
+      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);
+    } catch (error) {
+      this.#log.error("cannot attach to a pod's device", {
+        device: endpoint.device,
+        error: errorMessage(error),
+      });
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import { addressBytes, addressText } from "../lib/addresses.ts";
+import { endpointFlags, endpoint as layout } from "./datapath-layout.ts";
+import type { Endpoint } from "./endpoint-store.ts";
+import type { BpfMap } from "./libbpf.ts";
+import { macBytes } from "./pod-link.ts";
+
+/** Identity of pods until identities are given out by labels. */
+const podIdentity = 0;
+
+/** Makes a pod known to the programs: from now on packets reach it. */
+export function publishEndpoint(map: BpfMap, endpoint: Endpoint, ifindex: number): void {
+  const value = layout.encode({
+    ifindex,
+    id: endpoint.id,
+    identity: podIdentity,
+    mac: macBytes(endpoint.mac),
+    hostMac: macBytes(endpoint.hostMac),
+  });
+  for (const address of endpoint.addresses) map.set(addressBytes(address), value);
+}
+
+/** Removes a pod, but not what another pod wrote there meanwhile. */
+export function withdrawEndpoint(map: BpfMap, endpoint: Endpoint): void {
+  for (const address of endpoint.addresses) {
+    const key = addressBytes(address);
+    const value = map.get(key);
+    if (value !== undefined && layout.decode(value).id === endpoint.id) map.delete(key);
+  }
+}
+
+export function isPublished(map: BpfMap, endpoint: Endpoint): boolean {
+  return endpoint.addresses.every((address) => {
+    const value = map.get(addressBytes(address));
+    return value !== undefined && layout.decode(value).id === endpoint.id;
+  });
+}
+
+/** Makes the map hold these pods and these addresses of the node, and nothing else. Returns what was removed. */
+export function pruneEndpoints(
+  map: BpfMap,
+  endpoints: readonly Endpoint[],
+  own: ReadonlySet<string>,
+): string[] {
+  const wanted = new Set([...endpoints.flatMap((endpoint) => endpoint.addresses), ...own]);
+  const removed: string[] = [];
+  for (const [key] of map.entries()) {
+    const address = addressText(key);
+    if (!wanted.has(address) && map.delete(key)) removed.push(address);
+  }
+  return removed;
+}
+
+/** Enters the node's own addresses. */
+export function publishOwnAddresses(map: BpfMap, addresses: Iterable<string>): void {
+  const value = layout.encode({ flags: endpointFlags.ENDPOINT_HOST });
+  for (const address of addresses) map.set(addressBytes(address), value);
+}

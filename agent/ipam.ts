@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  addressBytes,
+  addressText,
+  type Cidr,
+  cidrAddress,
+  cidrContains,
+  cidrSize,
+} from "../lib/addresses.ts";
+import { ShuntError } from "../lib/errors.ts";
+
+/**
+ * Hands out addresses of one pod CIDR, round robin, so that a freed address rests as long as possible before
+ * another pod gets it. Which addresses are taken is the caller's state (the endpoints on disk).
+ */
+export class AddressPool {
+  readonly cidr: Cidr;
+  /** First usable address: the node's gateway. */
+  readonly gateway: string;
+  readonly #taken = new Set<string>();
+  readonly #first = 2n;
+  readonly #last: bigint;
+  #next: bigint;
+
+  constructor(cidr: Cidr, startAfter?: string) {
+    this.cidr = cidr;
+    this.gateway = addressText(cidrAddress(cidr, 1));
+    const size = cidrSize(cidr);
+    // The last one is IPv4's broadcast address; of a large IPv6 range 2^32 addresses are enough.
+    const last = cidr.family === "ipv4" ? size - 2n : size - 1n;
+    this.#last = last > 1n << 32n ? 1n << 32n : last;
+    this.#next = startAfter === undefined ? this.#first : this.#offsetOf(startAfter) + 1n;
+  }
+
+  /** How many addresses pods can have, and how many have one. */
+  get usage(): { total: number; taken: number } {
+    return { total: Number(this.#last - this.#first + 1n), taken: this.#taken.size };
+  }
+
+  /** Takes the next free address. Throws when all are taken. */
+  allocate(): string {
+    const count = this.#last - this.#first + 1n;
+    for (let tried = 0n; tried < count && tried <= BigInt(this.#taken.size); tried++) {
+      if (this.#next < this.#first || this.#next > this.#last) this.#next = this.#first;
+      const address = addressText(cidrAddress(this.cidr, this.#next));
+      this.#next++;
+      if (this.#taken.has(address)) continue;
+      this.#taken.add(address);
+      return address;
+    }
+    throw new ShuntError(`No free address in pod CIDR ${this.cidr.text}: all ${this.usage.total} are taken`, {
+      code: "NoFreeAddress",
+      remedy: "Remove pods from this node, or give nodes a larger pod CIDR (node-cidr-mask-size).",
+    });
+  }
+
+  /** Marks an address as taken (found on disk); of no effect for addresses outside the range. */
+  take(address: string, bytes: Uint8Array): void {
+    if (cidrContains(this.cidr, bytes)) this.#taken.add(address);
+  }
+
+  release(address: string): void {
+    this.#taken.delete(address);
+  }
+
+  #offsetOf(address: string): bigint {
+    const number = (bytes: Uint8Array) => BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
+    return number(addressBytes(address)) - number(this.cidr.bytes);
+  }
+}
