@@ -133,12 +133,12 @@ function codeOf(error: unknown): number {
 }
 
 async function readMessage(socket: Socket): Promise<string> {
-  let data = Buffer.alloc(0);
+  let data: Buffer = Buffer.alloc(0);
   return await new Promise((resolve, reject) => {
     const refuse = (why: string) => reject(new Error(why));
     socket.on("error", reject);
     socket.on("close", () => refuse("the plugin went away"));
-    socket.on("data", (chunk) => {
+    socket.on("data", (chunk: Buffer) => {
       data = data.length === 0 ? chunk : Buffer.concat([data, chunk]);
       if (data.length < 4) return;
       const size = data.readUInt32BE(0);

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import { addressBytes, type Cidr, type Family, parseCidr } from "../lib/addresses.ts";
+import { errorMessage } from "../lib/errors.ts";
+import type { KubeObject } from "../lib/kube.ts";
+import { ipcacheEntry, ipcacheFlags, ipcachePrefix } from "./datapath-layout.ts";
+
+/** What the datapath needs of a Node object. */
+export interface NodeFacts {
+  name: string;
+  /** InternalIPs by family. */
+  addresses: Partial<Record<Family, string>>;
+  podCIDRs: Cidr[];
+}
+
+const familyOf = (address: string): Family => (address.includes(":") ? "ipv6" : "ipv4");
+
+/** Reads a Node object. Broken addresses and CIDRs are left out and reported. */
+export function nodeFacts(node: KubeObject, onBroken: (why: string) => void = () => undefined): NodeFacts {
+  const addresses: NodeFacts["addresses"] = {};
+  for (const { type, address } of node.status?.addresses ?? []) {
+    if (type !== "InternalIP") continue;
+    try {
+      addressBytes(address);
+      addresses[familyOf(address)] ??= address;
+    } catch (error) {
+      onBroken(errorMessage(error));
+    }
+  }
+  const texts: string[] = node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
+  const podCIDRs = texts.flatMap((text) => {
+    try {
+      return [parseCidr(text)];
+    } catch (error) {
+      onBroken(errorMessage(error));
+      return [];
+    }
+  });
+  return { name: node.metadata.name ?? "", addresses, podCIDRs };
+}
+
+/** The address by which a node is reached from this one: in the family that both have, IPv4 first. */
+export function underlayAddress(own: NodeFacts, other: NodeFacts): string | undefined {
+  for (const family of ["ipv4", "ipv6"] as const)
+    if (own.addresses[family] !== undefined && other.addresses[family] !== undefined)
+      return other.addresses[family];
+  return undefined;
+}
+
+const wholeAddress = (address: string): Cidr =>
+  parseCidr(`${address}/${familyOf(address) === "ipv4" ? 32 : 128}`);
+
+/** The entries that sh_ipcache should hold, by key in hex. */
+export function ipcacheEntries(
+  own: NodeFacts,
+  others: readonly NodeFacts[],
+  options: {
+    routing: "vxlan" | "direct";
+    clusterPodCIDRs: readonly string[];
+    ownAddresses: Iterable<string>;
+  },
+): Map<string, { key: Uint8Array; value: Uint8Array }> {
+  const { IPCACHE_IN_CLUSTER, IPCACHE_NODE, IPCACHE_TUNNEL } = ipcacheFlags;
+  const entries = new Map<string, { key: Uint8Array; value: Uint8Array }>();
+  const put = (cidr: Cidr, flags: number, tunnelEndpoint?: string) => {
+    const key = ipcachePrefix(cidr);
+    const endpoint = tunnelEndpoint === undefined ? {} : { tunnelEndpoint: addressBytes(tunnelEndpoint) };
+    entries.set(Buffer.from(key).toString("hex"), {
+      key,
+      value: ipcacheEntry.encode({ flags, ...endpoint }),
+    });
+  };
+  for (const text of options.clusterPodCIDRs) put(parseCidr(text), IPCACHE_IN_CLUSTER);
+  for (const cidr of own.podCIDRs) put(cidr, IPCACHE_IN_CLUSTER);
+  for (const address of options.ownAddresses) put(wholeAddress(address), IPCACHE_NODE);
+  const direct = options.routing === "direct";
+  for (const other of others) {
+    const via = underlayAddress(own, other);
+    if (via === undefined) continue;
+    for (const cidr of other.podCIDRs) put(cidr, IPCACHE_IN_CLUSTER | (direct ? 0 : IPCACHE_TUNNEL), via);
+    for (const address of Object.values(other.addresses))
+      put(wholeAddress(address), IPCACHE_NODE | (direct ? IPCACHE_IN_CLUSTER : 0), address);
+  }
+  return entries;
+}

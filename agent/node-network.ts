@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { addressText, type Cidr, cidrAddress } from "../lib/addresses.ts";
+import { errorMessage } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { ipBatch, ipJson } from "./ip-command.ts";
+import { overlayDevice } from "./paths.ts";
+import { macOf } from "./pod-link.ts";
+
+/** Our routes carry this protocol number, by which they are found again. */
+export const routeProtocol = "83";
+/** Higher than the kernel's and routing daemons': beside another pod network, its routes win. */
+const routeMetric = 8473;
+
+export const gatewayOf = (cidr: Cidr): string => addressText(cidrAddress(cidr, 1));
+const single = (address: string): string => `${address}/${address.includes(":") ? 128 : 32}`;
+
+/** Makes or adopts the VXLAN device and brings it up. Returns its interface index. */
+export async function ensureOverlay(options: {
+  port: number;
+  mtu: number;
+  nodeName: string;
+}): Promise<number> {
+  const { port, mtu } = options;
+  let [link] = await ipJson(["link", "show", "dev", overlayDevice]);
+  const info = link?.linkinfo;
+  if (link !== undefined && (info?.info_kind !== "vxlan" || info.info_data?.port !== port)) {
+    await ipBatch([`link del ${overlayDevice}`]);
+    link = undefined;
+  }
+  const lines: string[] = [];
+  if (link === undefined) {
+    const mac = macOf(createHash("sha256").update(options.nodeName).digest("hex").slice(0, 10));
+    lines.push(
+      `link add ${overlayDevice} address ${mac} mtu ${mtu} type vxlan external dstport ${port} nolearning`,
+      `link set ${overlayDevice} arp off addrgenmode none`,
+    );
+  } else if (link.mtu !== mtu) lines.push(`link set ${overlayDevice} mtu ${mtu}`);
+  if (!link?.flags?.includes("UP")) lines.push(`link set ${overlayDevice} up`);
+  await ipBatch(lines);
+  if (link === undefined) [link] = await ipJson(["link", "show", "dev", overlayDevice]);
+  return link.ifindex;
+}
+
+/** Puts exactly these gateway addresses on the overlay device, or on `lo` without one. */
+export async function ensureGateways(device: string, gateways: readonly string[]): Promise<void> {
+  const [link] = await ipJson(["address", "show", "dev", device]);
+  const present: string[] = (link?.addr_info ?? [])
+    .filter((entry: any) => entry.scope === "global")
+    .map((entry: any) => entry.local);
+  const lines = gateways
+    .filter((gateway) => !present.includes(gateway))
+    .map(
+      (gateway) => `addr replace ${single(gateway)} dev ${device}${gateway.includes(":") ? " nodad" : ""}`,
+    );
+  if (device === overlayDevice)
+    lines.push(
+      ...present
+        .filter((address) => !gateways.includes(address))
+        .map((address) => `addr del ${single(address)} dev ${device}`),
+    );
+  await ipBatch(lines);
+}
+
+export interface WantedRoute {
+  cidr: Cidr;
+  /** Next hop for direct routing; undefined means into the overlay. */
+  via?: string;
+  device: string;
+  /** This node's own range: what no pod has is answered with "unreachable". */
+  unreachable?: boolean;
+}
+
+/** Makes our routes be exactly these. Returns the errors of routes that the kernel refused. */
+export async function ensureRoutes(
+  wanted: readonly WantedRoute[],
+  gateways: readonly string[],
+): Promise<string> {
+  const sourceOf = (cidr: Cidr) =>
+    gateways.find((gateway) => gateway.includes(":") === (cidr.family === "ipv6"));
+  const lines = wanted.map((route) => {
+    const tail = `proto ${routeProtocol} metric ${routeMetric}`;
+    if (route.unreachable === true) return `route replace unreachable ${route.cidr.text} ${tail}`;
+    const source = sourceOf(route.cidr);
+    const from = source === undefined ? "" : ` src ${source}`;
+    const hop = route.via === undefined ? "" : ` via ${route.via}`;
+    return `route replace ${route.cidr.text}${hop} dev ${route.device}${from} ${tail}`;
+  });
+  const keep = new Set(wanted.map((route) => route.cidr.text));
+  for (const family of ["-4", "-6"])
+    for (const route of await ipJson([family, "route", "show", "proto", routeProtocol]).catch(() => []))
+      if (!keep.has(withPrefix(route.dst)))
+        lines.push(
+          `route del ${route.type === "unreachable" ? "unreachable " : ""}${route.dst} proto ${routeProtocol} metric ${routeMetric}`,
+        );
+  return await ipBatch(lines, { force: true });
+}
+
+const withPrefix = (text: string): string => (text.includes("/") ? text : single(text));
+
+const forwarding: readonly [path: string, wanted: string][] = [
+  ["net/ipv4/ip_forward", "1"],
+  ["net/ipv6/conf/all/forwarding", "1"],
+];
+
+/** Kernel settings that forwarding needs. Returns what could not be set. */
+export function ensureSysctls(options: { six: boolean; overlay: boolean; log: Logger }): string[] {
+  const wanted = forwarding.filter(([path]) => options.six || !path.includes("ipv6"));
+  if (options.overlay) wanted.push([`net/ipv4/conf/${overlayDevice}/rp_filter`, "0"]);
+  const problems: string[] = [];
+  for (const [path, value] of wanted) {
+    const file = `/proc/sys/${path}`;
+    try {
+      if (readFileSync(file, "utf8").trim() === value) continue;
+      writeFileSync(file, value);
+      options.log.info("kernel setting changed", { setting: path.replaceAll("/", "."), value });
+    } catch (error) {
+      problems.push(`${path.replaceAll("/", ".")} cannot be set to ${value}: ${errorMessage(error)}`);
+    }
+  }
+  return problems;
+}
