@@ -27,6 +27,8 @@ export class ContainerStarter {
   readonly #probes: PodProbes;
   readonly #crashes = new Backoff(10_000, 300_000);
   readonly #images = new ImageStore();
+  /** When a container that could not be started may be tried again, by name. */
+  readonly #notBeforeMs = new Map<string, number>();
 
   constructor(kubelet: KubeletNode, probes: PodProbes) {
     this.#kubelet = kubelet;
@@ -44,6 +46,8 @@ export class ContainerStarter {
     ready: ReadySandbox,
     signal: AbortSignal,
   ): Promise<number | undefined> {
+    const pauseMs = (this.#notBeforeMs.get(container.name) ?? 0) - Date.now();
+    if (pauseMs > 0) return pauseMs;
     const heldMs = this.#heldBackMs(pod, container, runtime);
     if (heldMs > 0) return heldMs;
     try {
@@ -55,7 +59,9 @@ export class ContainerStarter {
       this.waits.set(container.name, { reason, message: errorMessage(error) });
       if (!reason.includes("Image"))
         this.#tell(pod, container, "Warning", "Failed", `Error: ${errorMessage(error)}`);
-      return reason === "ImagePullBackOff" ? 10_000 : 3_000;
+      const retryMs = reason.includes("Image") ? 8_000 : 3_000;
+      this.#notBeforeMs.set(container.name, Date.now() + retryMs);
+      return retryMs;
     }
   }
 

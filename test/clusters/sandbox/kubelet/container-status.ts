@@ -63,17 +63,21 @@ export function containerStatus(
   if (current.state === "running") {
     status.state = { running: { startedAt: apiTime(current.startedAtMs) } };
     status.started = facts.started(current.id);
-    status.ready = status.started && facts.ready(current.id);
+    status.ready = status.started && facts.ready(current.id) && !isPlainInit(pod, container);
   } else if (current.state === "exited") {
     status.state = { terminated: terminated(current, facts) };
-    const isInit = initContainers(pod).includes(container) && !isSidecar(container);
-    if (isInit && current.exitCode === 0) status.ready = true;
+    if (isPlainInit(pod, container) && current.exitCode === 0) status.ready = true;
     if (wait !== undefined) {
       status.lastState = status.state;
       status.state = { waiting: wait };
     }
   } else status.state = { waiting: wait ?? { reason: "ContainerCreating" } };
   return status;
+}
+
+/** An init container that has to end, well, before the others begin. */
+function isPlainInit(pod: Pod, container: ContainerSpec): boolean {
+  return initContainers(pod).includes(container) && !isSidecar(container);
 }
 
 function lastOf(old: any): any {

@@ -10,7 +10,7 @@ import { PodWorker } from "./pod-worker.ts";
 import { podFolders, removePodFolder } from "./volumes.ts";
 
 /** Milliseconds between two looks at what runs. */
-const RELIST_MS = 1_000;
+const RELIST_MS = 500;
 
 /** Gives every pod of the node a worker, and wakes it when something happens to the pod. */
 export class PodManager {

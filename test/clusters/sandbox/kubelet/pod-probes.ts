@@ -124,6 +124,8 @@ export class PodProbes {
     const outcome = await this.#ask(probe).catch((error) => ({ ok: false, message: errorMessage(error) }));
     if (probe.stopped) return;
     this.#judge(probe, outcome);
+    // The container is about to be ended; its successor gets a probe of its own.
+    if (probe.failure !== undefined) return;
     this.#schedule(probe, Math.max(0, periodMs - (Date.now() - startMs)));
   }
 

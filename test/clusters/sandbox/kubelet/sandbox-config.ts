@@ -73,7 +73,8 @@ export function sandboxConfig(
       uid: podUid(pod),
       attempt,
     },
-    hostname,
+    // A pod in the host's namespaces has the host's name; the runtime refuses to set one.
+    hostname: isHostNetwork(pod) ? "" : hostname,
     log_directory: podLogFolder(node.logsDir, pod),
     dns_config: dns,
     port_mappings: portMappings(pod),
