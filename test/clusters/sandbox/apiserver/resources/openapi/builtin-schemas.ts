@@ -83,7 +83,8 @@ function typeSchema(type: TypeRef, format: string, version: OpenApiVersion, nest
 
 function propertySchema(model: string, property: Property, version: OpenApiVersion): KubeObject {
   const schema = typeSchema(property.type, property.format, version);
-  if (property.description) schema.description = property.description;
+  const description = property.description || referredDescription(property.type);
+  if (description) schema.description = description;
   const rule = propertyMergeRule(model, property.name, property.type);
   if (rule && property.type.kind === "array") addListRule(schema, rule);
   else if (rule && property.type.kind === "map") schema["x-kubernetes-map-type"] = "atomic";
@@ -91,6 +92,11 @@ function propertySchema(model: string, property: Property, version: OpenApiVersi
     schema["x-kubernetes-patch-strategy"] = "retainKeys";
   }
   return schema;
+}
+
+// The generated models describe no field that holds another model; the model's own words must do.
+function referredDescription(type: TypeRef): string {
+  return type.kind === "model" ? loadModel(type.name).description : "";
 }
 
 function addListRule(schema: KubeObject, rule: NonNullable<ReturnType<typeof propertyMergeRule>>): void {

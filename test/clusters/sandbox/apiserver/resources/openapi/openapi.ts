@@ -10,8 +10,11 @@ import { definitionNames } from "./definition-names.ts";
 import { encodeSwagger } from "./gnostic.ts";
 import { resourcePaths } from "./paths.ts";
 
-/** The media type kubectl asks for /openapi/v2 with. */
-export const SWAGGER_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/**
+ * The media type of the protobuf form of /openapi/v2. Clients ask for it with "@v1.0" and are answered with
+ * ".v1.0", since media types may hold no "@".
+ */
+export const SWAGGER_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 const SECURITY = {
   BearerToken: {
@@ -86,7 +89,7 @@ export class OpenApi {
     });
   }
 
-  /** The /openapi/v2 document in gnostic's protobuf form, SWAGGER_PROTOBUF. */
+  /** The /openapi/v2 document in gnostic's protobuf form. */
   v2Protobuf(): Buffer {
     return this.#cached("v2-protobuf", () => encodeSwagger(this.v2()));
   }
