@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number> }>> = {
+  apiserver: () => import("../test/clusters/sandbox/apiserver/index.ts"),
   "controller-manager": () => import("../test/clusters/sandbox/controller-manager/index.ts"),
   kubelet: () => import("../test/clusters/sandbox/kubelet/index.ts"),
   scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),
