@@ -57,8 +57,7 @@ export async function main(argv: string[]): Promise<number> {
       .then(() => manager.follow(pods, stop.signal))
       .catch(() => undefined),
   ];
-  if (options.podManifestPath !== undefined)
-    parts.push(new StaticPods(kubelet, manager, options.podManifestPath).run(stop.signal));
+  parts.push(new StaticPods(kubelet, manager, options.podManifestPath).run(stop.signal));
   log.info("kubelet started", { runtime: options.runtimeEndpoint, port: options.port });
   await Promise.all(parts);
   manager.stop();

@@ -69,6 +69,10 @@ export class PodManager {
     this.#workers.get(uid)?.remove(last);
   }
 
+  mirrors(): Pod[] {
+    return [...this.#mirrors.values()];
+  }
+
   mirror(pod: Pod): Pod | undefined {
     return this.#mirrors.get(podName(pod));
   }

@@ -93,7 +93,13 @@ async function replaceSandbox(
           "Pod sandbox changed, it will be killed and re-created.",
         );
       await tools.stopper.stopAll(pod, runtime, graceSeconds(pod));
-      for (const sandbox of runtime.sandboxes) await kubelet.cri.stopPodSandbox(sandbox.id);
+      for (const sandbox of runtime.sandboxes)
+        await kubelet.cri.stopPodSandbox(sandbox.id).catch((error) => {
+          // A dead sandbox whose network cannot be taken down must not keep its successor from starting;
+          // garbage collection tries again.
+          if (sandbox.ready) throw error;
+          kubelet.log.warn("cannot stop a dead sandbox", { sandbox: sandbox.id, error: errorMessage(error) });
+        });
     }
   }
   if (actions.start.length === 0) return { changed: false, retryMs: undefined };

@@ -7,7 +7,7 @@ import { ContainerStarter } from "./container-starter.ts";
 import { ContainerStopper } from "./container-stopper.ts";
 import { type KubeletNode, StartError } from "./kubelet-node.ts";
 import { LastWords } from "./last-words.ts";
-import { graceSeconds, isStatic, isTerminal, type Pod, podCgroup, podName, podUid } from "./pod.ts";
+import { graceSeconds, isStatic, isTerminal, type Pod, podCgroups, podName, podUid } from "./pod.ts";
 import { PodProbes } from "./pod-probes.ts";
 import type { PodRuntime } from "./pod-runtime.ts";
 import { podStatus, type Verdict } from "./pod-status.ts";
@@ -152,7 +152,12 @@ export class PodWorker {
     const result = await syncPod(tools, this.#pod, runtime, this.#starting.signal);
     const after = result.changed ? await reader.read(podUid(this.#pod)) : runtime;
     await this.#report(await this.#observe(after));
-    await collectGarbage(this.#kubelet, this.#pod, after);
+    await collectGarbage(this.#kubelet, this.#pod, after).catch((error) =>
+      this.#kubelet.log.warn("cannot collect garbage", {
+        pod: podName(this.#pod),
+        error: errorMessage(error),
+      }),
+    );
     if (result.changed) this.#dirty = true;
     return Math.min(result.retryMs ?? RESYNC_MS, deadlineMs);
   }
@@ -205,7 +210,7 @@ export class PodWorker {
     this.#verdict ??= lastVerdict(this.#pod, runtime);
     await this.#report(await this.#observe(await reader.read(uid)));
     await removePodFolder(options.rootDir, uid);
-    await removeCgroup(podCgroup(this.#pod));
+    for (const path of podCgroups(uid)) await removeCgroup(path);
     tokens.forget(uid);
     this.#ended = true;
     return await this.#leave();

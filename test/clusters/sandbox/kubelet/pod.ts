@@ -71,6 +71,11 @@ export function podCgroup(pod: Pod): string {
   return `/kubepods${folder}/pod${podUid(pod)}`;
 }
 
+/** Every path that a pod's cgroup may have, for pods of which only the id is known. */
+export function podCgroups(uid: string): string[] {
+  return ["", "/burstable", "/besteffort"].map((folder) => `/kubepods${folder}/pod${uid}`);
+}
+
 /** Seconds a pod has to end by itself, as its spec and its deletion say. */
 export function graceSeconds(pod: Pod): number {
   return pod.metadata.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30;

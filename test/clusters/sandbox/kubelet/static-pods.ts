@@ -7,7 +7,7 @@ import { errorMessage } from "../../../../lib/errors.ts";
 import { isAlreadyExists, resourcePath } from "../../../../lib/kube.ts";
 import { sleep } from "../../../../lib/wait.ts";
 import type { KubeletNode } from "./kubelet-node.ts";
-import { HASH_ANNOTATION, MIRROR_ANNOTATION, type Pod, podUid, SOURCE_ANNOTATION } from "./pod.ts";
+import { HASH_ANNOTATION, MIRROR_ANNOTATION, type Pod, podName, podUid, SOURCE_ANNOTATION } from "./pod.ts";
 import type { PodManager } from "./pod-manager.ts";
 
 const SCAN_MS = 2_000;
@@ -46,10 +46,10 @@ export function staticPod(manifest: any, nodeName: string): Pod {
 export class StaticPods {
   readonly #kubelet: KubeletNode;
   readonly #manager: PodManager;
-  readonly #folder: string;
+  readonly #folder: string | undefined;
   #known = new Map<string, Pod>();
 
-  constructor(kubelet: KubeletNode, manager: PodManager, folder: string) {
+  constructor(kubelet: KubeletNode, manager: PodManager, folder: string | undefined) {
     this.#kubelet = kubelet;
     this.#manager = manager;
     this.#folder = folder;
@@ -66,10 +66,10 @@ export class StaticPods {
 
   async #scan(): Promise<void> {
     const found = new Map<string, Pod>();
-    for (const name of await readdir(this.#folder).catch(() => [])) {
+    for (const name of await this.#manifests()) {
       if (name.startsWith(".") || !/\.(ya?ml|json)$/.test(name)) continue;
       try {
-        const manifest = parse(await readFile(join(this.#folder, name), "utf8"));
+        const manifest = parse(await readFile(join(this.#folder ?? "", name), "utf8"));
         if (manifest?.kind !== "Pod" || !Array.isArray(manifest.spec?.containers))
           throw new Error("it is not a Pod");
         const pod = staticPod(manifest, this.#kubelet.options.nodeName);
@@ -80,10 +80,16 @@ export class StaticPods {
     }
     for (const [uid, pod] of found) if (!this.#known.has(uid)) this.#manager.set(pod);
     for (const uid of this.#known.keys()) if (!found.has(uid)) this.#manager.remove(uid);
-    const gone = [...this.#known].filter(([uid]) => !found.has(uid)).map(([, pod]) => pod);
     this.#known = found;
-    for (const pod of gone) await this.#removeMirror(pod);
+    const names = new Set([...found.values()].map(podName));
+    for (const mirror of this.#manager.mirrors())
+      if (!names.has(podName(mirror))) await this.#removeMirror(mirror);
     for (const pod of found.values()) await this.#ensureMirror(pod);
+  }
+
+  async #manifests(): Promise<string[]> {
+    if (this.#folder === undefined) return [];
+    return await readdir(this.#folder).catch(() => []);
   }
 
   async #ensureMirror(pod: Pod): Promise<void> {
