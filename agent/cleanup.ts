@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { ShuntError } from "../lib/errors.ts";
+import { ipBatch, ipJson } from "./ip-command.ts";
+import { detachPinned, detachTc } from "./libbpf.ts";
+import { routeProtocol } from "./node-network.ts";
+import { cniBinary, cniConfFile, overlayDevice, pinRoot, stateFolder } from "./paths.ts";
+import { listPodDevices } from "./pod-link.ts";
+
+/**
+ * Removes everything that an agent left on this node, CNI configuration first so that no new pod comes. Tries all
+ * of it, then throws what failed. Returns what was removed.
+ */
+export async function cleanNode(): Promise<string[]> {
+  const removed: string[] = [];
+  const failed: unknown[] = [];
+  const step = async (work: () => Promise<void>) => {
+    try {
+      await work();
+    } catch (error) {
+      failed.push(error);
+    }
+  };
+  const file = (path: string) =>
+    step(async () => {
+      if (!existsSync(path)) return;
+      await rm(path, { recursive: true });
+      removed.push(path);
+    });
+  await file(cniConfFile);
+  await step(async () => void removed.push(...(await detachLinks())));
+  await step(async () => void removed.push(...(await removeDevices())));
+  await step(async () => void removed.push(...(await removeRoutes())));
+  await file(pinRoot);
+  await file(cniBinary);
+  // The folder itself is a mount point in the agent's pod: only what is in it can go.
+  for (const name of existsSync(stateFolder) ? readdirSync(stateFolder) : [])
+    await file(join(stateFolder, name));
+  if (failed.length > 0)
+    throw new ShuntError("Parts of the agent could not be removed from this node", {
+      cause: new AggregateError(failed),
+      remedy: "Mend what is named and run the cleanup again.",
+    });
+  return removed;
+}
+
+async function detachLinks(): Promise<string[]> {
+  const removed: string[] = [];
+  const indexes = new Map<string, number>(
+    (await ipJson(["link", "show"])).map((link) => [link.ifname, link.ifindex]),
+  );
+  for (const version of existsSync(pinRoot) ? readdirSync(pinRoot) : []) {
+    const folder = join(pinRoot, version, "links");
+    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+      detachPinned(join(folder, name));
+      removed.push(join(folder, name));
+    }
+  }
+  // Kernels without tcx have filters instead of pinned links, on devices that stay.
+  for (const [name, ifindex] of indexes)
+    if (!name.startsWith("shv") && name !== "lo")
+      for (const direction of ["ingress", "egress"] as const)
+        detachTc({ ifindex, direction, pinPath: join(pinRoot, "none") });
+  return removed;
+}
+
+async function removeDevices(): Promise<string[]> {
+  const devices = [...(await listPodDevices()).keys()];
+  if ((await ipJson(["link", "show", "dev", overlayDevice])).length > 0) devices.push(overlayDevice);
+  await ipBatch(devices.map((device) => `link del ${device}`));
+  return devices.map((device) => `device ${device}`);
+}
+
+async function removeRoutes(): Promise<string[]> {
+  const removed: string[] = [];
+  for (const family of ["-4", "-6"])
+    for (const route of await ipJson([family, "route", "show", "proto", routeProtocol]).catch(() => [])) {
+      const kind = route.type === "unreachable" ? "unreachable " : "";
+      await ipBatch([`route del ${kind}${route.dst} proto ${routeProtocol} metric ${route.metric ?? 0}`]);
+      removed.push(`route ${route.dst}`);
+    }
+  return removed;
+}

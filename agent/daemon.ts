@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFile, rm } from "node:fs/promises";
+import { errorMessage } from "../lib/errors.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import { Informer } from "../lib/kube-informer.ts";
+import type { Logger } from "../lib/log.ts";
+import { conflist, replaceFile } from "./cni/conf-file.ts";
+import { CniServer } from "./cni/server.ts";
+import { Coalesced } from "./coalesce.ts";
+import type { AgentConfig, Modes } from "./config.ts";
+import { Datapath } from "./datapath.ts";
+import { layoutVersion } from "./datapath-layout.ts";
+import { EndpointManager } from "./endpoint-manager.ts";
+import { EndpointStore } from "./endpoint-store.ts";
+import { serveHttp } from "./health-server.ts";
+import { AgentMetrics, readPacketCounts } from "./metrics.ts";
+import {
+  type Condition,
+  createShuntNode,
+  modesOf,
+  removeTaint,
+  shuntNodes,
+  stampConditions,
+} from "./node-mode.ts";
+import { nodeFacts } from "./node-model.ts";
+import { NodeReconciler } from "./node-reconciler.ts";
+import { buildFile, cniBinary, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
+import { ServiceController } from "./service-controller.ts";
+import { type NodeStatusReport, reportOf } from "./status-report.ts";
+
+const resyncMs = 30_000;
+
+export interface DaemonOptions {
+  config: AgentConfig;
+  nodeName: string;
+  client: KubeClient;
+  /** The cgroup v2 folder whose sockets are translated; undefined when the node has none. */
+  cgroupPath: string | undefined;
+  log: Logger;
+}
+
+/** The node agent: follows the API server and keeps this node's pod network and services in the wanted state. */
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #log: Logger;
+  readonly #startedAt = new Date();
+  readonly #datapath: Datapath;
+  readonly #store: EndpointStore;
+  readonly #endpoints: EndpointManager;
+  readonly #node: NodeReconciler;
+  readonly #services: ServiceController;
+  readonly #metrics: AgentMetrics;
+  readonly #cni: CniServer;
+  readonly #nodes: Informer;
+  readonly #shuntNode: Informer;
+  readonly #informers: Informer[];
+  readonly #networkWork: Coalesced;
+  readonly #serviceWork: Coalesced;
+  readonly #statusWork: Coalesced;
+  #networkError: string | undefined = "starting";
+  #serviceError: string | undefined;
+  #cniInstalled = false;
+  #reported = "";
+
+  constructor(options: DaemonOptions) {
+    const { client, nodeName, log } = options;
+    this.#options = options;
+    this.#log = log;
+    const onError = (part: string) => this.#metrics.countError(part);
+    this.#datapath = new Datapath({
+      pinFolder: `${pinRoot}/${layoutVersion}`,
+      objectFolder: buildFile("bpf"),
+      log,
+    });
+    this.#store = new EndpointStore(endpointFolder);
+    this.#endpoints = new EndpointManager({ store: this.#store, datapath: this.#datapath, log });
+    this.#node = new NodeReconciler({
+      config: options.config,
+      datapath: this.#datapath,
+      endpoints: this.#endpoints,
+      log,
+    });
+    const informer = (path: string, query = {}) => new Informer(client, path, log, query);
+    this.#nodes = informer(resourcePath("v1", "nodes"));
+    this.#shuntNode = informer(shuntNodes(), { fieldSelector: `metadata.name=${nodeName}` });
+    const sources = {
+      services: informer(resourcePath("v1", "services")),
+      slices: informer(resourcePath("discovery.k8s.io/v1", "endpointslices")),
+      pods: informer(resourcePath("v1", "pods"), { fieldSelector: `spec.nodeName=${nodeName}` }),
+    };
+    this.#informers = [this.#nodes, this.#shuntNode, ...Object.values(sources)];
+    this.#networkWork = new Coalesced("node network", () => this.#reconcileNode(), { log, onError });
+    this.#serviceWork = new Coalesced("services", () => this.#reconcileServices(), { log, onError });
+    this.#statusWork = new Coalesced("status", () => this.#writeStatus(), { log, delayMs: 200, onError });
+    this.#services = new ServiceController({
+      informers: sources,
+      nodeName,
+      log,
+      onDirty: () => this.#serviceWork.trigger(),
+    });
+    this.#metrics = new AgentMetrics({
+      datapath: this.#datapath,
+      endpoints: this.#endpoints,
+      services: this.#services,
+    });
+    this.#cni = new CniServer({
+      socketPath,
+      endpoints: this.#endpoints,
+      log,
+      notReady: () => (this.#node.ready ? undefined : `the agent is not ready: ${this.#networkError}`),
+      observe: (command, outcome, seconds) => this.#metrics.observeCni(command, outcome, seconds),
+    });
+  }
+
+  /** Runs until the signal aborts. The datapath goes on without it. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { config, log } = this.#options;
+    await this.#store.load((file, why) => log.warn("endpoint state left out", { file, why }));
+    await this.#serve(signal);
+    this.#nodes.onChange(() => this.#networkWork.trigger());
+    this.#shuntNode.onChange(() => this.#trigger());
+    const resync = setInterval(() => this.#resync(), resyncMs);
+    const runs = this.#informers.map((informer) => informer.run(signal));
+    for (const informer of this.#informers)
+      informer.whenSynced(signal).then(
+        () => this.#trigger(),
+        () => undefined,
+      );
+    log.info("agent started", { node: this.#options.nodeName, routing: config.routing });
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    clearInterval(resync);
+    await this.#cni.stop();
+    await Promise.all([this.#networkWork.stop(), this.#serviceWork.stop(), this.#statusWork.stop()]);
+    await Promise.all(runs);
+    log.info("agent stopped; the datapath stays");
+  }
+
+  #trigger(): void {
+    this.#networkWork.trigger();
+    this.#serviceWork.trigger();
+  }
+
+  #resync(): void {
+    this.#networkWork.trigger();
+    if (this.#node.ready)
+      this.#endpoints
+        .reconcile()
+        .catch((error) => this.#log.error("endpoint check failed", { error: errorMessage(error) }));
+  }
+
+  get #modes(): Modes {
+    return modesOf(this.#shuntNode.get(this.#options.nodeName), this.#options.config.defaults);
+  }
+
+  async #reconcileNode(): Promise<void> {
+    if (!this.#nodes.synced || !this.#shuntNode.synced) return;
+    const { nodeName, client } = this.#options;
+    try {
+      if (this.#shuntNode.get(nodeName) === undefined) await createShuntNode(client, nodeName);
+      const self = this.#nodes.get(nodeName);
+      if (self === undefined) throw new Error(`there is no Node object named ${nodeName}`);
+      const broken = (why: string) => this.#log.warn("node object left out in part", { why });
+      const facts = this.#nodes.list().map((node) => nodeFacts(node, broken));
+      const own = facts.find((node) => node.name === nodeName)!;
+      const modes = this.#modes;
+      await this.#node.reconcile(
+        own,
+        facts.filter((node) => node !== own),
+        modes,
+      );
+      if (!this.#cniInstalled && modes.podNetwork === "active") await this.#startCni();
+      if (modes.podNetwork === "active") await this.#installCni();
+      else {
+        await rm(cniConfFile, { force: true });
+        this.#cniInstalled = false;
+        await this.#startCni();
+      }
+      await removeTaint(client, self);
+      this.#networkError = undefined;
+    } catch (error) {
+      this.#networkError = errorMessage(error);
+      throw error;
+    } finally {
+      this.#serviceWork.trigger();
+      this.#statusWork.trigger();
+    }
+  }
+
+  #cniStarted: Promise<void> | undefined;
+  /** The socket appears when pods can be served: until then the plugin waits. */
+  async #startCni(): Promise<void> {
+    this.#cniStarted ??= this.#cni.start().catch((error) => {
+      this.#cniStarted = undefined;
+      throw error;
+    });
+    await this.#cniStarted;
+  }
+
+  async #installCni(): Promise<void> {
+    await replaceFile(cniBinary, await readFile(buildFile("bin/shunt-cni")), 0o755);
+    const written = await replaceFile(cniConfFile, conflist(socketPath), 0o644);
+    if (written) this.#log.info("CNI configuration written", { file: cniConfFile });
+    this.#cniInstalled = true;
+  }
+
+  #reconcileServices(): void {
+    if (!this.#datapath.loaded || !this.#shuntNode.synced) return;
+    const mode = this.#modes.services;
+    try {
+      if (mode !== "on") this.#datapath.detachSockets();
+      const map = (name: "sh_services" | "sh_backends" | "sh_nat") => this.#datapath.map(name);
+      this.#services.setMaps(
+        mode === "off"
+          ? undefined
+          : { services: map("sh_services"), backends: map("sh_backends"), nat: map("sh_nat") },
+      );
+      this.#services.sync();
+      if (mode === "on" && this.#services.complete) {
+        if (this.#options.cgroupPath === undefined)
+          throw new Error("no cgroup version 2 hierarchy is mounted below /sys/fs/cgroup");
+        this.#datapath.attachSockets(this.#options.cgroupPath);
+      }
+      this.#serviceError = undefined;
+    } catch (error) {
+      this.#serviceError = errorMessage(error);
+      throw error;
+    } finally {
+      this.#statusWork.trigger();
+    }
+  }
+
+  #report(): NodeStatusReport {
+    const modes = this.#modes;
+    return reportOf({
+      modes,
+      generation: this.#shuntNode.get(this.#options.nodeName)?.metadata.generation,
+      datapathLoaded: this.#datapath.loaded,
+      attachments: this.#datapath.attachments,
+      podNetworkProblem: this.#networkError,
+      cniInstalled: this.#cniInstalled,
+      servicesProblem:
+        this.#serviceError ??
+        (modes.services !== "off" && !this.#services.complete ? "Services are not read yet" : undefined),
+      serviceSize: this.#services.size,
+      network: this.#node.report,
+    });
+  }
+
+  async #writeStatus(): Promise<void> {
+    const { client, nodeName } = this.#options;
+    const object = this.#shuntNode.get(nodeName);
+    if (object === undefined) return;
+    const report = this.#report();
+    const text = JSON.stringify(report);
+    if (text === this.#reported) return;
+    const previous: Condition[] = object.status?.conditions ?? [];
+    const conditions = stampConditions(report.conditions, previous, new Date());
+    const status = { ...report, conditions, startedAt: this.#startedAt.toISOString() };
+    await client.patch(`${shuntNodes(nodeName)}/status`, "merge", { status });
+    this.#reported = text;
+  }
+
+  async #serve(signal: AbortSignal): Promise<void> {
+    const { config, log } = this.#options;
+    const text = (status: number, body: string) => ({ status, contentType: "text/plain", body: `${body}\n` });
+    const ready = () => this.#report().conditions.find(({ type }) => type === "Ready")!;
+    const health = serveHttp(
+      { host: "127.0.0.1", port: config.healthPort, log, signal },
+      {
+        "/healthz": () => text(200, "ok"),
+        "/readyz": () => {
+          const { status, message } = ready();
+          return status === "True" ? text(200, "ok") : text(503, message);
+        },
+        "/status": () => ({
+          status: 200,
+          contentType: "application/json",
+          body: JSON.stringify(this.#statusDetails()),
+        }),
+      },
+    );
+    const metrics = serveHttp(
+      { host: "::", port: config.metricsPort, log, signal },
+      {
+        "/metrics": async () => ({
+          status: 200,
+          contentType: this.#metrics.registry.contentType,
+          body: await this.#metrics.registry.metrics(),
+        }),
+      },
+    );
+    for (const server of [health, metrics])
+      server.catch((error) => log.error("cannot listen", { error: errorMessage(error) }));
+  }
+
+  #statusDetails(): unknown {
+    const report = this.#report();
+    return {
+      node: this.#options.nodeName,
+      pid: process.pid,
+      startedAt: this.#startedAt.toISOString(),
+      ready: report.conditions.find(({ type }) => type === "Ready")?.status === "True",
+      ...report,
+      network: this.#node.report,
+      attachments: this.#datapath.attachments,
+      pools: this.#endpoints.pools,
+      endpoints: this.#endpoints.list(),
+      packets: readPacketCounts(this.#datapath),
+    };
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createServer, type Server } from "node:http";
+import type { Logger } from "../lib/log.ts";
+import { sleep } from "../lib/wait.ts";
+
+/** One path's answer. */
+export interface HttpAnswer {
+  status: number;
+  contentType: string;
+  body: string;
+}
+
+/**
+ * Serves GET requests by path. An occupied port (an earlier agent on its way out) is tried again every second until
+ * the signal aborts.
+ */
+export async function serveHttp(
+  options: { host: string; port: number; log: Logger; signal: AbortSignal },
+  routes: Record<string, () => Promise<HttpAnswer> | HttpAnswer>,
+): Promise<void> {
+  const server = createServer((request, response) => {
+    const path = (request.url ?? "/").split("?")[0] ?? "/";
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    if (request.method !== "GET" || route === undefined) {
+      response.writeHead(route === undefined ? 404 : 405).end();
+      return;
+    }
+    Promise.resolve()
+      .then(route)
+      .catch((error): HttpAnswer => {
+        options.log.error("answering failed", { path, error });
+        return { status: 500, contentType: "text/plain", body: "internal error\n" };
+      })
+      .then(({ status, contentType, body }) =>
+        response.writeHead(status, { "content-type": contentType }).end(body),
+      );
+  });
+  server.requestTimeout = 10_000;
+  options.signal.addEventListener("abort", () => {
+    server.close();
+    server.closeAllConnections();
+  });
+  for (let tries = 0; !options.signal.aborted; tries++) {
+    try {
+      await listen(server, options.host, options.port);
+      return;
+    } catch (error) {
+      if (tries % 10 === 0)
+        options.log.warn("cannot listen yet", { port: options.port, error: String(error) });
+      await sleep(1_000, options.signal).catch(() => undefined);
+    }
+  }
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import { addressBytes } from "../lib/addresses.ts";
+import { errorMessage, ShuntError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import type { AgentConfig, Modes } from "./config.ts";
+import type { Datapath, DatapathConfig } from "./datapath.ts";
+import { configFlags } from "./datapath-layout.ts";
+import type { EndpointManager } from "./endpoint-manager.ts";
+import { pruneEndpoints, publishOwnAddresses } from "./endpoint-map.ts";
+import { netnsCookie } from "./libbpf.ts";
+import { ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts";
+import {
+  ensureGateways,
+  ensureOverlay,
+  ensureRoutes,
+  ensureSysctls,
+  gatewayOf,
+  type WantedRoute,
+} from "./node-network.ts";
+import { overlayDevice } from "./paths.ts";
+import { findUplinks, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
+
+/** What the last reconciliation found, for the status. */
+export interface NodeNetworkReport {
+  uplinks: Uplink[];
+  mtu: number;
+  gateways: string[];
+  addresses: string[];
+  /** What is not as it should be although the rest works. */
+  problems: string[];
+}
+
+/** Keeps devices, routes, kernel settings, programs and node maps of this node as the cluster wants them. */
+export class NodeReconciler {
+  readonly #config: AgentConfig;
+  readonly #datapath: Datapath;
+  readonly #endpoints: EndpointManager;
+  readonly #log: Logger;
+  #reconciledOnce = false;
+  #canSetRetval = true;
+  #uplinks = new Map<string, Uplink>();
+  report: NodeNetworkReport | undefined;
+
+  constructor(options: {
+    config: AgentConfig;
+    datapath: Datapath;
+    endpoints: EndpointManager;
+    log: Logger;
+  }) {
+    this.#config = options.config;
+    this.#datapath = options.datapath;
+    this.#endpoints = options.endpoints;
+    this.#log = options.log;
+  }
+
+  /** True once pods can get interfaces. */
+  get ready(): boolean {
+    return this.#reconciledOnce;
+  }
+
+  /** Brings everything in place. Safe to call again; throws at the first thing without which pods cannot work. */
+  async reconcile(own: NodeFacts, others: readonly NodeFacts[], modes: Modes): Promise<void> {
+    const { routing } = this.#config;
+    if (own.podCIDRs.length === 0)
+      throw new ShuntError(`Node ${own.name} has no pod CIDR (spec.podCIDRs)`, {
+        code: "NotReady",
+        remedy: "Start kube-controller-manager with --allocate-node-cidrs and --cluster-cidr.",
+      });
+    const uplinks = await findUplinks(own);
+    const underlay = own.addresses.ipv4 !== undefined ? "ipv4" : "ipv6";
+    const mtu = podMtu(uplinks, { configured: this.#config.mtu, routing, underlay });
+    const gateways = own.podCIDRs.map(gatewayOf);
+    let tunnelIfindex = 0;
+    if (routing === "vxlan")
+      tunnelIfindex = await ensureOverlay({ port: this.#config.tunnelPort, mtu, nodeName: own.name });
+    await ensureGateways(routing === "vxlan" ? overlayDevice : "lo", gateways);
+    const problems = ensureSysctls({
+      six: own.podCIDRs.some((cidr) => cidr.family === "ipv6"),
+      overlay: routing === "vxlan",
+      log: this.#log,
+    });
+    const isNew = this.#load(own, gateways, { tunnelIfindex, tunnelMtu: mtu }, modes);
+    if (isNew || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
+    this.#attachUplinks(uplinks, modes);
+    const addresses = new Set([...ownAddresses(), ...gateways, ...Object.values(own.addresses)]);
+    this.#writeNodeMaps(own, others, addresses);
+    const routeErrors = await ensureRoutes(this.#routes(own, others, uplinks), gateways);
+    if (routeErrors !== "") problems.push(`routes: ${routeErrors.trim()}`);
+    this.#endpoints.configure(
+      own.podCIDRs.map((cidr) => cidr.text),
+      mtu,
+    );
+    if (isNew) await this.#endpoints.reconcile();
+    if (!this.#reconciledOnce)
+      pruneEndpoints(this.#datapath.map("sh_endpoints"), this.#endpoints.list(), addresses);
+    this.#reconciledOnce = true;
+    this.report = { uplinks, mtu, gateways, addresses: [...addresses], problems };
+  }
+
+  #load(
+    own: NodeFacts,
+    gateways: readonly string[],
+    overlay: { tunnelIfindex: number; tunnelMtu: number },
+    modes: Modes,
+  ): boolean {
+    const config = this.#config;
+    const bytesOf = (address: string | undefined) =>
+      address === undefined ? new Uint8Array(16) : addressBytes(address);
+    const { CONFIG_TUNNEL, CONFIG_MASQUERADE, CONFIG_NODE_PORTS, CONFIG_SET_RETVAL } = configFlags;
+    const flags =
+      (config.routing === "vxlan" ? CONFIG_TUNNEL : 0) |
+      (config.masquerade ? CONFIG_MASQUERADE : 0) |
+      (modes.services === "on" ? CONFIG_NODE_PORTS : 0);
+    const wanted: DatapathConfig = {
+      nodeAddress4: bytesOf(own.addresses.ipv4),
+      nodeAddress6: bytesOf(own.addresses.ipv6),
+      gateway4: bytesOf(gateways.find((address) => !address.includes(":"))),
+      gateway6: bytesOf(gateways.find((address) => address.includes(":"))),
+      hostNetnsCookie: netnsCookie(),
+      ...overlay,
+      tunnelPort: config.tunnelPort,
+      nodePortMin: config.nodePortMin,
+      nodePortMax: config.nodePortMax,
+      masqueradePortMin: 61_000,
+      masqueradePortMax: 65_535,
+    };
+    if (this.#canSetRetval)
+      try {
+        return this.#datapath.load({ ...wanted, flags: flags | CONFIG_SET_RETVAL });
+      } catch (error) {
+        // Kernels before 5.18 refuse the helper: tried once, then without.
+        this.#log.debug("loading without bpf_set_retval", { error: errorMessage(error) });
+      }
+    const isNew = this.#datapath.load({ ...wanted, flags });
+    this.#canSetRetval = false;
+    return isNew;
+  }
+
+  #attachOverlay(tunnelIfindex: number): void {
+    if (tunnelIfindex !== 0) this.#datapath.attachDevice("vxlan", overlayDevice, tunnelIfindex);
+  }
+
+  #attachUplinks(uplinks: readonly Uplink[], modes: Modes): void {
+    const wanted = modes.podNetwork === "active" || modes.services === "on" ? uplinks : [];
+    for (const uplink of wanted) this.#datapath.attachDevice("uplink", uplink.name, uplink.ifindex);
+    const names = new Set(wanted.map((uplink) => uplink.name));
+    for (const [name, uplink] of this.#uplinks)
+      if (!names.has(name)) this.#datapath.detachDevice(name, uplink.ifindex);
+    for (const device of this.#datapath.pinnedDevices()) {
+      const known = uplinks.find((uplink) => uplink.name === device);
+      if (known !== undefined && !names.has(device)) this.#datapath.detachDevice(device, known.ifindex);
+    }
+    this.#uplinks = new Map(wanted.map((uplink) => [uplink.name, uplink]));
+  }
+
+  #writeNodeMaps(own: NodeFacts, others: readonly NodeFacts[], addresses: ReadonlySet<string>): void {
+    publishOwnAddresses(this.#datapath.map("sh_endpoints"), addresses);
+    const map = this.#datapath.map("sh_ipcache");
+    const entries = ipcacheEntries(own, others, {
+      routing: this.#config.routing,
+      clusterPodCIDRs: this.#config.clusterPodCIDRs,
+      ownAddresses: addresses,
+    });
+    const present = new Map(map.entries().map(([key, value]) => [Buffer.from(key).toString("hex"), value]));
+    map.setMany(
+      [...entries]
+        .filter(([hex, { value }]) => {
+          const old = present.get(hex);
+          return old === undefined || !Buffer.from(value).equals(old);
+        })
+        .map(([, { key, value }]) => [key, value] as const),
+    );
+    map.deleteMany(
+      [...present.keys()].filter((hex) => !entries.has(hex)).map((hex) => Buffer.from(hex, "hex")),
+    );
+  }
+
+  #routes(own: NodeFacts, others: readonly NodeFacts[], uplinks: readonly Uplink[]): WantedRoute[] {
+    const direct = this.#config.routing === "direct";
+    const routes: WantedRoute[] = own.podCIDRs.map((cidr) => ({ cidr, device: "lo", unreachable: true }));
+    for (const other of others) {
+      if (underlayAddress(own, other) === undefined) continue;
+      for (const cidr of other.podCIDRs) {
+        const via = other.addresses[cidr.family];
+        if (!direct) routes.push({ cidr, device: overlayDevice });
+        else if (via !== undefined) routes.push({ cidr, via, device: uplinks[0]!.name });
+      }
+    }
+    return routes;
+  }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { KubeObject } from "../lib/kube.ts";
+import type { Informer } from "../lib/kube-informer.ts";
+import { objectKey } from "../lib/kube-informer.ts";
+import type { Logger } from "../lib/log.ts";
+import { hostPortGroups, isHandled, type ServiceGroup, serviceGroups } from "./service-model.ts";
+import { ServiceTable, type TableMap } from "./service-table.ts";
+
+const serviceNameLabel = "kubernetes.io/service-name";
+
+/** Follows Services, EndpointSlices and this node's pods, and keeps the service maps in step. */
+export class ServiceController {
+  readonly #informers: { services: Informer; slices: Informer; pods: Informer };
+  readonly #nodeName: string;
+  readonly #log: Logger;
+  readonly #dirty = new Set<string>();
+  readonly #slicesOf = new Map<string, Map<string, KubeObject>>();
+  /** Keys of the groups that each source (Service or pod) has in the table. */
+  readonly #groupsOf = new Map<string, string[]>();
+  #table: ServiceTable | undefined;
+  #enabled = false;
+  #complete = false;
+
+  constructor(options: {
+    informers: { services: Informer; slices: Informer; pods: Informer };
+    nodeName: string;
+    log: Logger;
+    /** Asked for when something changed; answers by calling `sync` soon. */
+    onDirty: () => void;
+  }) {
+    this.#informers = options.informers;
+    this.#nodeName = options.nodeName;
+    this.#log = options.log;
+    const mark = (key: string) => {
+      this.#dirty.add(key);
+      options.onDirty();
+    };
+    options.informers.services.onChange(({ object }) => mark(`service ${objectKey(object)}`));
+    options.informers.pods.onChange(({ object }) => mark(`pod ${objectKey(object)}`));
+    options.informers.slices.onChange(({ type, object, previous }) => {
+      for (const slice of previous === undefined ? [object] : [previous, object]) {
+        const owner = ownerOf(slice);
+        if (owner === undefined) continue;
+        const slices = this.#slicesOf.get(owner) ?? new Map<string, KubeObject>();
+        const isCurrent = type !== "deleted" && slice === object;
+        if (isCurrent) slices.set(objectKey(slice), slice);
+        else slices.delete(objectKey(slice));
+        if (slices.size > 0) this.#slicesOf.set(owner, slices);
+        else this.#slicesOf.delete(owner);
+        mark(`service ${owner}`);
+      }
+    });
+  }
+
+  /** True once the maps hold all that the API server has. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  get size(): { groups: number; frontends: number; backends: number } {
+    return this.#table?.size ?? { groups: 0, frontends: 0, backends: 0 };
+  }
+
+  /** Services that this agent handles, for the metrics. */
+  get serviceCount(): number {
+    return this.#informers.services.list().filter(isHandled).length;
+  }
+
+  /** Fills the maps from now on (`undefined`: empties them). */
+  setMaps(maps: { services: TableMap; backends: TableMap; nat: TableMap } | undefined): void {
+    if (maps === undefined) {
+      if (this.#enabled) this.#table?.clear();
+      this.#enabled = false;
+      this.#complete = false;
+      this.#table = undefined;
+      return;
+    }
+    if (this.#enabled) return;
+    this.#enabled = true;
+    this.#table = new ServiceTable(maps, this.#log);
+    this.#table.inherit();
+    this.#groupsOf.clear();
+  }
+
+  /** Writes what changed; the first time everything, after which the rest of an earlier agent goes. */
+  sync(): void {
+    const { services, slices, pods } = this.#informers;
+    if (!this.#enabled || this.#table === undefined) return;
+    if (!services.synced || !slices.synced || !pods.synced) return;
+    if (!this.#complete) {
+      for (const service of services.list()) this.#dirty.add(`service ${objectKey(service)}`);
+      for (const pod of pods.list()) this.#dirty.add(`pod ${objectKey(pod)}`);
+    }
+    const sources = [...this.#dirty];
+    const groups: ServiceGroup[] = [];
+    const gone: string[] = [];
+    for (const source of sources) {
+      const wanted = this.#groups(source);
+      const keys = wanted.map((group) => group.key);
+      gone.push(...(this.#groupsOf.get(source) ?? []).filter((key) => !keys.includes(key)));
+      if (keys.length > 0) this.#groupsOf.set(source, keys);
+      else this.#groupsOf.delete(source);
+      groups.push(...wanted);
+    }
+    this.#table.apply(groups, gone);
+    for (const source of sources) this.#dirty.delete(source);
+    if (!this.#complete) {
+      const pruned = this.#table.prune();
+      this.#complete = true;
+      this.#log.info("services programmed", { ...this.#table.size, pruned });
+    }
+  }
+
+  #groups(source: string): ServiceGroup[] {
+    const [kind, key = ""] = source.split(" ");
+    try {
+      if (kind === "pod") {
+        const pod = this.#informers.pods.get(key);
+        return pod === undefined ? [] : hostPortGroups(pod);
+      }
+      const service = this.#informers.services.get(key);
+      const slices = [...(this.#slicesOf.get(key)?.values() ?? [])];
+      return service === undefined ? [] : serviceGroups(service, slices, this.#nodeName);
+    } catch (error) {
+      this.#log.error("object left out: it cannot be read", { object: source, error });
+      return [];
+    }
+  }
+}
+
+function ownerOf(slice: KubeObject): string | undefined {
+  const name = slice.metadata.labels?.[serviceNameLabel];
+  return name === undefined ? undefined : `${slice.metadata.namespace}/${name}`;
+}

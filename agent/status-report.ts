@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import { VERSION } from "../lib/version.ts";
+import type { Modes } from "./config.ts";
+import type { AttachmentReport } from "./datapath.ts";
+import type { Condition } from "./node-mode.ts";
+import type { NodeNetworkReport } from "./node-reconciler.ts";
+
+/** What the agent knows of itself at one moment. */
+export interface AgentState {
+  modes: Modes;
+  generation: number | undefined;
+  datapathLoaded: boolean;
+  attachments: AttachmentReport[];
+  /** Why the pod network is not ready; undefined when it is. */
+  podNetworkProblem: string | undefined;
+  cniInstalled: boolean;
+  /** Why services are not as asked for; undefined when they are. */
+  servicesProblem: string | undefined;
+  serviceSize: { groups: number; frontends: number; backends: number };
+  network: NodeNetworkReport | undefined;
+}
+
+export interface NodeStatusReport {
+  observedGeneration: number | undefined;
+  agentVersion: string;
+  conditions: Condition[];
+  layers: Record<string, unknown>;
+  addresses: string[];
+  devices: { name: string; mtu: number; role: string }[];
+}
+
+const condition = (type: string, problem: string | undefined, good: string, bad: string): Condition =>
+  problem === undefined
+    ? { type, status: "True", reason: good, message: "" }
+    : { type, status: "False", reason: bad, message: problem };
+
+/** The status of the node's ShuntNode object: what is loaded where, and why something is not. */
+export function reportOf(state: AgentState): NodeStatusReport {
+  const { modes, network } = state;
+  const on = (word: string) =>
+    state.attachments.filter(({ target }) => target.startsWith(word) === (word === "cgroup"));
+  const problem = state.podNetworkProblem ?? state.servicesProblem;
+  return {
+    observedGeneration: state.generation,
+    agentVersion: VERSION,
+    conditions: [
+      condition("Ready", problem, "AsConfigured", "NotReady"),
+      condition(
+        "DatapathLoaded",
+        state.datapathLoaded ? undefined : (state.podNetworkProblem ?? "not loaded yet"),
+        "Loaded",
+        "NotLoaded",
+      ),
+      condition("PodNetworkReady", state.podNetworkProblem, "PodsGetInterfaces", "NotReady"),
+      condition("ServicesReady", state.servicesProblem, "AsConfigured", "NotReady"),
+      condition(
+        "Healthy",
+        network !== undefined && network.problems.length > 0 ? network.problems.join("; ") : undefined,
+        "NoProblems",
+        "Problems",
+      ),
+    ],
+    layers: {
+      podNetwork: {
+        mode: modes.podNetwork,
+        cniConfiguration: state.cniInstalled,
+        attached: on("device"),
+        ...(state.podNetworkProblem === undefined ? {} : { reason: state.podNetworkProblem }),
+      },
+      services: {
+        mode: modes.services,
+        attached: on("cgroup"),
+        ...state.serviceSize,
+        ...(state.servicesProblem === undefined ? {} : { reason: state.servicesProblem }),
+      },
+      policy: { mode: "off", ...notBuilt(modes.policy !== "off", "policy") },
+      security: { mode: "off", ...notBuilt(modes.security === "enforce", "security") },
+    },
+    addresses: network?.addresses ?? [],
+    devices: (network?.uplinks ?? []).map(({ name, mtu }) => ({ name, mtu, role: "uplink" })),
+  };
+}
+
+const notBuilt = (asked: boolean, layer: string): { reason?: string } =>
+  asked ? { reason: `this version of the agent has no ${layer} layer` } : {};
