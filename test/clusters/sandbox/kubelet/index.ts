@@ -44,6 +44,8 @@ export async function main(argv: string[]): Promise<number> {
     networkProblem: () => agent.networkProblem,
   };
   const manager = new PodManager(kubelet);
+  // Pods that can start at once should not first be told that the network is not known yet.
+  await agent.askRuntime();
   const server = await startServer(kubelet, manager);
   const fieldSelector = `spec.nodeName=${options.nodeName}`;
   const pods = new Informer<Pod>(client, resourcePath("v1", "pods"), log, { fieldSelector });

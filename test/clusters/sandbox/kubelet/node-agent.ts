@@ -89,7 +89,8 @@ export class NodeAgent {
     }
   }
 
-  async #askRuntime(): Promise<void> {
+  /** Asks the runtime how it and the pod network are. Never throws. */
+  async askRuntime(): Promise<void> {
     const before = this.#facts;
     try {
       const conditions = await this.#cri.conditions();
@@ -118,7 +119,7 @@ export class NodeAgent {
   }
 
   async #updateStatus(): Promise<void> {
-    await this.#askRuntime();
+    await this.askRuntime();
     if (this.#info === undefined) this.#info = await nodeInfo("");
     const path = resourcePath("v1", "nodes", undefined, this.#options.nodeName);
     this.#node ??= await this.#register(path);
@@ -126,7 +127,10 @@ export class NodeAgent {
     const due = Date.now() - this.#writtenMs > HEARTBEAT_MS;
     if (!due && isSameStatus(this.#node.status ?? {}, status)) return;
     try {
-      this.#node = await this.#client.patch(`${path}/status`, "strategic", { status });
+      // Addresses merge by type, of which a dual-stack node has two alike: they are replaced instead.
+      const addresses = [...status.addresses, { $patch: "replace" }];
+      const patch = { status: { ...status, addresses } };
+      this.#node = await this.#client.patch(`${path}/status`, "strategic", patch);
       this.#writtenMs = Date.now();
     } catch (error) {
       // Deleted by somebody: the next round registers it anew.

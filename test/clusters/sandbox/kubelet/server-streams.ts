@@ -2,7 +2,7 @@
 import type http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
-import { podUid } from "./pod.ts";
+import { allContainers, podUid } from "./pod.ts";
 import { latest, type RuntimeContainer } from "./pod-runtime.ts";
 import { HttpError, type KubeletRequest } from "./server.ts";
 
@@ -17,8 +17,12 @@ export async function findContainer(
   if (pod === undefined) throw new HttpError(404, `pod "${podName}" not found`);
   const runtime = await call.kubelet.reader.read(podUid(pod));
   const container = latest(runtime, name);
-  if (container === undefined) throw new HttpError(404, `container "${name}" of pod "${podName}" not found`);
-  return container;
+  if (container !== undefined) return container;
+  if (!allContainers(pod).some((entry) => entry.name === name))
+    throw new HttpError(404, `container "${name}" of pod "${podName}" not found`);
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+  const reason = statuses.find((entry) => entry.name === name)?.state?.waiting?.reason ?? "ContainerCreating";
+  throw new HttpError(400, `container "${name}" in pod "${podName}" is waiting to start: ${reason}`);
 }
 
 /** Joins an upgraded connection with the stream that the runtime offers; bytes pass as they are. */
