@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { parse as parseYaml, stringify as toYaml } from "yaml";
 import { errorMessage } from "../../../../lib/errors.ts";
 import type { Logger } from "../../../../lib/log.ts";
+import { decodeProtobuf, PROTOBUF } from "./protobuf/decode.ts";
 import { type KubeObject, Refusal } from "./resources/index.ts";
 import { badRequest, StatusError, unsupportedMediaType } from "./status.ts";
 
@@ -10,6 +11,10 @@ const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
 /** Reads a body of at most 3 MiB. Throws a 413. */
 export async function readBody(request: IncomingMessage): Promise<string> {
+  return (await readBytes(request)).toString("utf8");
+}
+
+async function readBytes(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -22,7 +27,7 @@ export async function readBody(request: IncomingMessage): Promise<string> {
       );
     chunks.push(chunk as Buffer);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 /** The media type of a request's body, without parameters. */
@@ -30,11 +35,17 @@ export function mediaType(request: IncomingMessage): string {
   return (request.headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();
 }
 
-/** Decodes a JSON or YAML body; undefined when it is empty. Throws a 400 or 415. */
-export function decodeBody(text: string, type: string): any {
-  if (text === "") return undefined;
+/** Reads and decodes a JSON, YAML or protobuf body; undefined when it is empty. Throws a 400, 413 or 415. */
+export async function readObjectBody(request: IncomingMessage): Promise<any> {
+  const bytes = await readBytes(request);
+  if (bytes.length === 0) return undefined;
+  const type = mediaType(request);
+  return type === PROTOBUF ? decodeProtobuf(bytes) : decodeText(bytes.toString("utf8"), type);
+}
+
+function decodeText(text: string, type: string): any {
   if (type !== "" && !["application/json", "application/yaml", "text/plain"].includes(type))
-    throw unsupportedMediaType("application/json, application/yaml");
+    throw unsupportedMediaType(`application/json, application/yaml, ${PROTOBUF}`);
   try {
     return type === "application/yaml" ? parseYaml(text) : JSON.parse(text);
   } catch (error) {

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Call, checkBody } from "./api.ts";
 import { deleteAnswer, deleteObject, deleteOptions } from "./delete.ts";
-import { answer, decodeBody, mediaType, readBody } from "./http-answer.ts";
+import { answer, mediaType, readBody, readObjectBody } from "./http-answer.ts";
 import { listObjects } from "./list.ts";
 import { patchObject } from "./patch/patch-object.ts";
 import { negotiate, type Representation, representList, representObject } from "./representation.ts";
@@ -61,7 +61,7 @@ async function answerFor(call: Call, request: IncomingMessage): Promise<Answer> 
     case "patch":
       return await patch(call, request, "update");
     case "delete": {
-      const body = decodeBody(await readBody(request), mediaType(request));
+      const body = await readObjectBody(request);
       const options = deleteOptions(call, body);
       return { code: 200, object: deleteAnswer(call, deleteObject(call, getObject(call), options)) };
     }
@@ -74,7 +74,7 @@ async function answerFor(call: Call, request: IncomingMessage): Promise<Answer> 
 
 /** Reads an object from a request. Throws a 400. */
 export async function readObject(call: Call, request: IncomingMessage): Promise<KubeObject> {
-  const object = decodeBody(await readBody(request), mediaType(request));
+  const object = await readObjectBody(request);
   if (object === undefined) throw badRequest("the request has no body");
   checkBody(call, object);
   return object;
@@ -117,7 +117,7 @@ export async function patch(
 }
 
 async function deleteCollection(call: Call, request: IncomingMessage): Promise<KubeObject> {
-  const body = decodeBody(await readBody(request), mediaType(request));
+  const body = await readObjectBody(request);
   const options = deleteOptions(call, body);
   const { items, metadata } = listObjects(call);
   const { preconditions: _preconditions, ...each } = options;

@@ -77,6 +77,7 @@ export function createObject(call: Call, object: KubeObject, tracked = false): K
   metadata.uid = randomUUID();
   metadata.creationTimestamp = timestamp();
   resource.defaults?.(object);
+  if (!tracked) trackUpdate(resource, undefined, object, managerOf(call, "Update"), timestamp());
   const storage = storageOf(resource);
   const exists = () => api.store.get(storage.group, storage.plural, metadata.namespace, metadata.name);
   if (exists() !== undefined && metadata.generateName === undefined)
@@ -84,7 +85,6 @@ export function createObject(call: Call, object: KubeObject, tracked = false): K
   prepare(call, "create", object);
   validate(call, object);
   if (exists() !== undefined) throw alreadyExists(resource, metadata.name);
-  if (!tracked) trackUpdate(resource, undefined, object, managerOf(call, "Update"), timestamp());
   if (call.dryRun) return object;
   return present(resource, api.store.put(storage.group, storage.plural, toStored(call, object)));
 }
@@ -113,7 +113,6 @@ function keepSystemMetadata(object: KubeObject, previous: KubeObject): void {
   }
   if (previous.metadata.generation !== undefined) object.metadata.generation = previous.metadata.generation;
   delete object.metadata.selfLink;
-  if (previous.metadata.deletionTimestamp !== undefined) return;
 }
 
 function checkIdentity(call: Call, object: KubeObject, previous: KubeObject): void {
@@ -163,10 +162,10 @@ export function updateObject(
   if (operation === "status") keepAllButStatus(object, previous);
   else if (resource.subresources.includes("status")) keepField(object, previous, "status");
   resource.defaults?.(object);
-  prepare(call, operation, object, previous);
-  validate(call, object, previous);
   if (options.tracked !== true)
     trackUpdate(resource, previous, object, managerOf(call, "Update"), timestamp());
+  prepare(call, operation, object, previous);
+  validate(call, object, previous);
   object.metadata.resourceVersion = previous.metadata.resourceVersion;
   if (call.dryRun) return object;
   if (isReadyToGo(object)) return removeObject(call, object);

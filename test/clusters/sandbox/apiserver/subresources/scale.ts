@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage } from "node:http";
 import type { Call } from "../api.ts";
-import { decodeBody, mediaType, readBody } from "../http-answer.ts";
+import { mediaType, readBody, readObjectBody } from "../http-answer.ts";
 import { patchDocument } from "../patch/patch-object.ts";
 import type { Answer } from "../resource-handler.ts";
 import type { KubeObject } from "../resources/index.ts";
@@ -54,14 +54,15 @@ export async function handleScale(call: Call, request: IncomingMessage): Promise
   const { resource, info } = call;
   if (resource.scale === undefined) throw methodNotAllowed();
   if (info.verb === "get") return { code: 200, object: scaleOf(call, getObject(call)) };
-  const text = await readBody(request);
+  const isPatch = info.verb === "patch";
+  const sent = isPatch ? await readBody(request) : await readObjectBody(request);
   const object = getObject(call);
   const before = scaleOf(call, object);
   let wanted: KubeObject;
-  if (info.verb === "patch") {
+  if (isPatch) {
     const plain = { ...call, resource: { ...resource, mergeKey: () => undefined, strategicMerge: true } };
-    wanted = patchDocument(plain, before, { contentType: mediaType(request), text });
-  } else if (info.verb === "update") wanted = decodeBody(text, mediaType(request));
+    wanted = patchDocument(plain, before, { contentType: mediaType(request), text: sent });
+  } else if (info.verb === "update") wanted = sent;
   else throw methodNotAllowed();
   const replicas = wanted?.spec?.replicas ?? 0;
   if (!Number.isInteger(replicas)) throw badRequest("spec.replicas must be an integer");
