@@ -32,6 +32,16 @@ export async function removeCgroup(path: string): Promise<void> {
   for (const mount of await cgroupMounts()) await removeTree(join(mount, path));
 }
 
+/** Ids of all pods that have a cgroup in any hierarchy. */
+export async function podsWithCgroup(): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for (const mount of await cgroupMounts())
+    for (const folder of ["", "burstable", "besteffort"])
+      for (const name of await readdir(join(mount, "kubepods", folder)).catch(() => []))
+        if (name.startsWith("pod")) ids.add(name.slice(3));
+  return ids;
+}
+
 async function removeTree(folder: string): Promise<void> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) if (entry.isDirectory()) await removeTree(join(folder, entry.name));

@@ -2,9 +2,10 @@
 import { errorMessage } from "../../../../lib/errors.ts";
 import type { Change, Informer } from "../../../../lib/kube-informer.ts";
 import { sleep } from "../../../../lib/wait.ts";
+import { podsWithCgroup, removeCgroup } from "./cgroups.ts";
 import type { SandboxInfo } from "./cri-messages.ts";
 import type { KubeletNode } from "./kubelet-node.ts";
-import { isMirror, type Pod, podName, podUid } from "./pod.ts";
+import { isMirror, type Pod, podCgroups, podName, podUid } from "./pod.ts";
 import { POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL } from "./pod-runtime.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { podFolders, removePodFolder } from "./volumes.ts";
@@ -145,7 +146,10 @@ export class PodManager {
   async #removeStrayFolders(): Promise<void> {
     const { cri, options } = this.#kubelet;
     const alive = new Set((await cri.listPodSandboxes()).map((entry) => entry.labels[POD_UID_LABEL]));
+    const isStray = (uid: string) => !this.#workers.has(uid) && !alive.has(uid);
     for (const uid of await podFolders(options.rootDir))
-      if (!this.#workers.has(uid) && !alive.has(uid)) await removePodFolder(options.rootDir, uid);
+      if (isStray(uid)) await removePodFolder(options.rootDir, uid);
+    for (const uid of await podsWithCgroup())
+      if (isStray(uid)) for (const path of podCgroups(uid)) await removeCgroup(path);
   }
 }
