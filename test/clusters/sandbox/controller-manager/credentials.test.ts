@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
 import { connectKube } from "../../../../lib/kube.ts";
 import { createLogger } from "../../../../lib/log.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import { startTestApiServer } from "../apiserver/testing.ts";
+import { Scheduler } from "../scheduler/scheduler.ts";
 import { parseFlags } from "./flags.ts";
 import { runControllers } from "./index.ts";
 import { pathOf, resources } from "./resources.ts";
+import { FakeKubelets } from "./testing.ts";
 
 test("with the controller manager's own certificate, the bootstrap roles allow all it does", async () => {
   const server = await startTestApiServer();
@@ -50,6 +54,77 @@ test("with the controller manager's own certificate, the bootstrap roles allow a
     manager.close();
   } finally {
     stop.abort();
+    await server.stop();
+  }
+});
+
+test("with the scheduler's own certificate, a pod is placed and another's reason written", async () => {
+  const server = await startTestApiServer();
+  const stop = new AbortController();
+  const lines: string[] = [];
+  const log = createLogger((line) => void lines.push(line), "debug");
+  try {
+    const kubeconfig = await server.kubeconfigFor("system:kube-scheduler");
+    const client = await connectKube({ kubeconfig });
+    void new Scheduler(client, log).run(stop.signal).catch(() => undefined);
+    const admin = await connectKube({ kubeconfig: server.kubeconfig });
+    const kubelets = new FakeKubelets(admin, log, stop.signal);
+    await kubelets.addNode("n1");
+    await admin.create(pathOf(resources.serviceAccounts, "default"), { metadata: { name: "default" } });
+    const pods = pathOf(resources.pods, "default");
+    for (const [name, cpu] of [
+      ["small", "1"],
+      ["large", "100"],
+    ])
+      await admin.create(pods, {
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name, namespace: "default" },
+        spec: { containers: [{ name: "c", image: "i", resources: { requests: { cpu } } }] },
+      });
+    await waitFor("a node", async () => (await admin.get(`${pods}/small`)).spec.nodeName, {
+      timeoutMs: 20_000,
+    });
+    const isRefused = async () =>
+      (await admin.get(`${pods}/large`)).status.conditions?.some((entry: { message?: string }) =>
+        entry.message?.startsWith("0/1 nodes are available: 1 Insufficient cpu."),
+      );
+    await waitFor("a reason", isRefused, { timeoutMs: 20_000 });
+    assert.deepEqual(
+      lines.filter((line) => line.includes("orbidden")),
+      [],
+    );
+    admin.close();
+    client.close();
+  } finally {
+    stop.abort();
+    await server.stop();
+  }
+});
+
+test("as processes both parts take their lease, and give it back when told to end", async () => {
+  const server = await startTestApiServer();
+  const entry = new URL("../../../../bin/sandbox-part.ts", import.meta.url).pathname;
+  const admin = await connectKube({ kubeconfig: server.kubeconfig });
+  const parts = ["controller-manager", "scheduler"];
+  const children = parts.map((part) =>
+    spawn(process.execPath, [entry, part, `--kubeconfig=${server.kubeconfig}`], { stdio: "ignore" }),
+  );
+  const holder = async (part: string): Promise<string> =>
+    (await admin.find(pathOf(resources.leases, "kube-system", `kube-${part}`)))?.spec.holderIdentity ?? "";
+  try {
+    for (const part of parts)
+      await waitFor(`the lease of ${part}`, async () => (await holder(part)) !== "", { timeoutMs: 30_000 });
+    const ends = children.map((child) => once(child, "exit"));
+    for (const child of children) child.kill("SIGTERM");
+    assert.deepEqual(
+      (await Promise.all(ends)).map(([code]) => code),
+      [0, 0],
+    );
+    assert.deepEqual(await Promise.all(parts.map(holder)), ["", ""]);
+  } finally {
+    for (const child of children) child.kill("SIGKILL");
+    admin.close();
     await server.stop();
   }
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { errorMessage } from "../../../../lib/errors.ts";
+import { errorMessage, ShuntError } from "../../../../lib/errors.ts";
 import { connectKube, type KubeClient } from "../../../../lib/kube.ts";
 import { createLogger, type Logger } from "../../../../lib/log.ts";
 import { controllerSetUps } from "./catalogue.ts";
@@ -10,6 +10,16 @@ import { clientSource } from "./service-account-clients.ts";
 
 /** Runs the controllers until a signal ends the process; exit code 1 when the leader's lease is lost. */
 export async function main(argv: string[]): Promise<number> {
+  try {
+    return await run(argv);
+  } catch (error) {
+    if (!(error instanceof ShuntError)) throw error;
+    process.stderr.write(`${error.message}\n${error.remedy ?? ""}\n`);
+    return error.exitCode;
+  }
+}
+
+async function run(argv: string[]): Promise<number> {
   const flags = parseFlags(argv);
   const log = createLogger(undefined, flags.logLevel);
   const client = await connectKube({ kubeconfig: flags.kubeconfig });

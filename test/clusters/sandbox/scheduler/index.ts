@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseArgs } from "node:util";
-import { errorMessage, UsageError } from "../../../../lib/errors.ts";
+import { errorMessage, ShuntError, UsageError } from "../../../../lib/errors.ts";
 import { connectKube } from "../../../../lib/kube.ts";
 import { createLogger } from "../../../../lib/log.ts";
 import { holdLease } from "../controller-manager/leader-election.ts";
@@ -25,6 +25,16 @@ function parseFlags(argv: string[]) {
 
 /** Runs the scheduler until a signal ends the process; exit code 1 when the leader's lease is lost. */
 export async function main(argv: string[]): Promise<number> {
+  try {
+    return await run(argv);
+  } catch (error) {
+    if (!(error instanceof ShuntError)) throw error;
+    process.stderr.write(`${error.message}\n${error.remedy ?? ""}\n`);
+    return error.exitCode;
+  }
+}
+
+async function run(argv: string[]): Promise<number> {
   const flags = parseFlags(argv);
   if (flags.kubeconfig === undefined) throw new UsageError("scheduler: --kubeconfig is required");
   const log = createLogger(undefined, Number(flags.v) > 1 ? "debug" : "info");
