@@ -37,8 +37,8 @@ const condition = (type: string, problem: string | undefined, good: string, bad:
 /** The status of the node's ShuntNode object: what is loaded where, and why something is not. */
 export function reportOf(state: AgentState): NodeStatusReport {
   const { modes, network } = state;
-  const on = (word: string) =>
-    state.attachments.filter(({ target }) => target.startsWith(word) === (word === "cgroup"));
+  const sockets = state.attachments.filter(({ kind }) => kind === "cgroup");
+  const devices = state.attachments.filter(({ kind }) => kind !== "cgroup");
   const problem = state.podNetworkProblem ?? state.servicesProblem;
   return {
     observedGeneration: state.generation,
@@ -64,12 +64,12 @@ export function reportOf(state: AgentState): NodeStatusReport {
       podNetwork: {
         mode: modes.podNetwork,
         cniConfiguration: state.cniInstalled,
-        attached: on("device"),
+        attached: devices,
         ...(state.podNetworkProblem === undefined ? {} : { reason: state.podNetworkProblem }),
       },
       services: {
         mode: modes.services,
-        attached: on("cgroup"),
+        attached: sockets,
         ...state.serviceSize,
         ...(state.servicesProblem === undefined ? {} : { reason: state.servicesProblem }),
       },
