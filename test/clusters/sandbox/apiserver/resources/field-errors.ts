@@ -51,7 +51,30 @@ function printValue(value: unknown): string {
   if (Array.isArray(value) && value.every((item) => typeof item === "string")) {
     return `[]string{${value.map((item) => JSON.stringify(item)).join(", ")}}`;
   }
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (typeof value !== "object" || value === null) return String(value);
+  return printObject(value as Record<string, unknown>);
+}
+
+function printMap(map: Record<string, unknown>): string {
+  const pairs = Object.entries(map).map(([key, item]) => `${JSON.stringify(key)}:${JSON.stringify(item)}`);
+  return `map[string]string{${pairs.join(", ")}}`;
+}
+
+// Go prints the two kinds of values people see most, label maps and selectors, with their types.
+function printObject(value: Record<string, unknown>): string {
+  const keys = Object.keys(value);
+  const isSelector =
+    keys.length > 0 && keys.every((key) => key === "matchLabels" || key === "matchExpressions");
+  if (isSelector && !value.matchExpressions) {
+    const labels = printMap((value.matchLabels ?? {}) as Record<string, unknown>);
+    return `v1.LabelSelector{MatchLabels:${labels}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}`;
+  }
+  if (keys.sort().join() === "apiGroup,kind,name") {
+    const [group, kind, name] = [value.apiGroup, value.kind, value.name].map((item) => JSON.stringify(item));
+    return `rbac.RoleRef{APIGroup:${group}, Kind:${kind}, Name:${name}}`;
+  }
+  const isMap = keys.length > 0 && Object.values(value).every((item) => typeof item === "string");
+  return isMap ? printMap(value) : JSON.stringify(value);
 }
 
 /** The 422 the API answers with: `Deployment.apps "x" is invalid: spec.selector: Required value`. */

@@ -47,6 +47,15 @@ function prepareCreate(row: BuiltinKind, { object, user }: PrepareContext): void
     for (const field of ["uid", "extra"]) if (object.spec[field] === undefined) delete object.spec[field];
   }
   if (row.kind === "Job" && row.group === "batch") labelJob(object);
+  if (row.kind === "Node" && row.group === "") taintNode(object);
+}
+
+// A node takes no pods until the node controller has seen that it is ready.
+function taintNode(node: KubeObject): void {
+  const key = "node.kubernetes.io/not-ready";
+  const taints: KubeObject[] = node.spec?.taints ?? [];
+  if (taints.some((taint) => taint.key === key && taint.effect === "NoSchedule")) return;
+  node.spec = { ...node.spec, taints: [...taints, { key, effect: "NoSchedule" }] };
 }
 
 function prepareUpdate(row: BuiltinKind, { object, previous }: PrepareContext): void {

@@ -3,6 +3,7 @@ import { isAtomicModel, propertyMergeRule } from "../merge-keys.ts";
 import type { KubeObject } from "../resource.ts";
 import { loadModel, type Property, type TypeRef } from "../schema/models.ts";
 import { definitionNames, rootModels } from "./definition-names.ts";
+import { enumeration, fieldWords } from "./field-notes.ts";
 
 /** Which of the two published forms of OpenAPI. */
 export type OpenApiVersion = 2 | 3;
@@ -83,7 +84,9 @@ function typeSchema(type: TypeRef, format: string, version: OpenApiVersion, nest
 
 function propertySchema(model: string, property: Property, version: OpenApiVersion): KubeObject {
   const schema = typeSchema(property.type, property.format, version);
-  const description = property.description || referredDescription(property.type);
+  const description = property.description || referredDescription(model, property);
+  const values = enumeration(model, property.name);
+  if (values) schema.enum = values;
   if (description) schema.description = description;
   const rule = propertyMergeRule(model, property.name, property.type);
   if (rule && property.type.kind === "array") addListRule(schema, rule);
@@ -95,8 +98,9 @@ function propertySchema(model: string, property: Property, version: OpenApiVersi
 }
 
 // The generated models describe no field that holds another model; the model's own words must do.
-function referredDescription(type: TypeRef): string {
-  return type.kind === "model" ? loadModel(type.name).description : "";
+function referredDescription(model: string, { name, type }: Property): string {
+  if (type.kind !== "model") return "";
+  return fieldWords(model, name) ?? loadModel(type.name).description;
 }
 
 function addListRule(schema: KubeObject, rule: NonNullable<ReturnType<typeof propertyMergeRule>>): void {

@@ -79,7 +79,8 @@ test("an update that leaves out the cluster address keeps it; another one is ref
   const updated = store.write(bare, undefined, "update");
   assert.deepEqual(updated.errors, []);
   assert.equal(updated.object.spec.clusterIP, object.spec.clusterIP);
-  const moved = service("web", { clusterIP: "10.96.0.77" });
+  const moved = structuredClone(updated.object);
+  moved.spec.clusterIP = "10.96.0.77";
   assert.equal(
     store.write(moved, undefined, "update").errors[0]?.message,
     'Invalid value: []string{"10.96.0.77"}: may not change once set',

@@ -44,6 +44,10 @@ function keepAllocated(service: KubeObject, previous?: KubeObject): void {
     spec.clusterIPs =
       spec.clusterIP === previous.spec.clusterIP ? previous.spec.clusterIPs : [spec.clusterIP];
   }
+  // The single field wins over a list that was only carried along; validation then refuses the change.
+  if (spec.clusterIP !== previous.spec.clusterIP && spec.clusterIPs?.[0] === previous.spec.clusterIP) {
+    spec.clusterIPs = [spec.clusterIP, ...spec.clusterIPs.slice(1)];
+  }
   if (!spec.ipFamilies?.length) spec.ipFamilies = previous.spec.ipFamilies;
   if (!spec.ipFamilyPolicy) spec.ipFamilyPolicy = previous.spec.ipFamilyPolicy;
 }
