@@ -41,7 +41,8 @@ const isReady = (pod: KubeObject): boolean =>
     (entry: KubeObject) => entry.type === "Ready" && entry.status === "True",
   );
 
-function tooManyRequests(budget: KubeObject, why: string): StatusError {
+// As the real server: it names a time to wait only for a budget that its controller has not seen yet.
+function tooManyRequests(budget: KubeObject, why: string, retryAfterSeconds?: number): StatusError {
   return new StatusError(
     429,
     "TooManyRequests",
@@ -50,7 +51,7 @@ function tooManyRequests(budget: KubeObject, why: string): StatusError {
       causes: [
         { reason: "DisruptionBudget", message: `The disruption budget ${budget.metadata.name} ${why}` },
       ],
-      retryAfterSeconds: RETRY_AFTER_SECONDS,
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     },
   );
 }
@@ -62,7 +63,7 @@ function spendBudget(call: Call, budget: KubeObject, pod: KubeObject): void {
     (status.currentHealthy ?? 0) >= (status.desiredHealthy ?? 0) && (status.desiredHealthy ?? 0) > 0;
   if (!isReady(pod) && (alwaysAllowed || healthyEnough)) return;
   if ((status.observedGeneration ?? 0) < (budget.metadata.generation ?? 0))
-    throw tooManyRequests(budget, "is still being processed by the server.");
+    throw tooManyRequests(budget, "is still being processed by the server.", RETRY_AFTER_SECONDS);
   if ((status.disruptionsAllowed ?? 0) <= 0) {
     const needs = `needs ${status.desiredHealthy ?? 0} healthy pods and has ${status.currentHealthy ?? 0} currently`;
     throw tooManyRequests(budget, needs);
