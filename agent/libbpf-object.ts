@@ -88,7 +88,7 @@ function prepareMaps(handle: bigint, options: LoadOptions): void {
       check(result, `The configuration (${options.config.length} bytes) does not fit ${name}`);
       continue;
     }
-    if (name.includes(".")) continue;
+    if (!name.startsWith("sh_")) continue; // scratch space and .bss are one object's own
     const size = options.mapSizes?.[name];
     if (size !== undefined) check(ffi().bpf_map__set_max_entries(map, size), `Cannot size map ${name}`);
     if (options.pinFolder !== undefined)

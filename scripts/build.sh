@@ -10,8 +10,8 @@ newer() { # newer TARGET SOURCE...: true when the target is missing or older tha
   target=$1
   shift
   [ -e "$target" ] || return 0
-  for source in "$@"; do
-    [ "$source" -nt "$target" ] && return 0
+  for input in "$@"; do
+    [ "$input" -nt "$target" ] && return 0
   done
   return 1
 }

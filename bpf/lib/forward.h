@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Where a packet goes: a pod of this node, the tunnel, another device, or the stack.
+#pragma once
+
+#include "lib/packet.h"
+
+#ifndef AF_INET
+#define AF_INET 2
+#define AF_INET6 10
+#endif
+
+// Left on packets whose tunnel key is set, for to_overlay, which sees them next.
+enum { TC_INDEX_TUNNEL_KEY = 0x5348 };
+// Identity in the VNI of packets without one of their own.
+enum { IDENTITY_DEFAULT = 1 };
+// The size that 5.10 knows, without the local address.
+#define TUNNEL_KEY_SIZE offsetof(struct bpf_tunnel_key, local_ipv4)
+
+static __always_inline struct endpoint *find_endpoint(const struct address *address)
+{
+	return bpf_map_lookup_elem(&sh_endpoints, address);
+}
+
+static __always_inline struct ipcache_entry *find_owner(const struct address *address)
+{
+	struct ipcache_key key = { .prefix_length = 128, .address = *address };
+	return bpf_map_lookup_elem(&sh_ipcache, &key);
+}
+
+static __always_inline void decrement_ttl(struct __sk_buff *skb, struct packet *packet)
+{
+	if (packet->ttl <= 1)
+		return;
+	__u8 ttl = packet->ttl - 1;
+	if (packet_is_ipv4(packet)) {
+		__u32 ttl_offset = ETH_HLEN + offsetof(struct iphdr, ttl);
+		// TTL and protocol share a 16-bit word, the TTL first.
+		bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), bpf_htons(packet->ttl << 8),
+				    bpf_htons(ttl << 8), 2);
+		bpf_skb_store_bytes(skb, ttl_offset, &ttl, 1, 0);
+	} else {
+		bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, hop_limit), &ttl, 1, 0);
+	}
+	packet->ttl = ttl;
+}
+
+static __always_inline int to_local_pod(struct __sk_buff *skb, struct packet *packet, const struct endpoint *endpoint)
+{
+	__u8 macs[12];
+	__builtin_memcpy(macs, endpoint->mac, 6);
+	__builtin_memcpy(macs + 6, endpoint->host_mac, 6);
+	__u32 ifindex = endpoint->ifindex;
+	decrement_ttl(skb, packet);
+	bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+	return bpf_redirect_peer(ifindex, 0);
+}
+
+static __always_inline bool too_big_for_tunnel(const struct __sk_buff *skb, const struct packet *packet)
+{
+	__u32 length = packet->l3_length;
+	if (skb->gso_size)
+		length = skb->gso_size + packet->l4_offset - ETH_HLEN + 20;
+	return length > config.tunnel_mtu;
+}
+
+static __always_inline int set_tunnel_key(struct __sk_buff *skb, const struct ipcache_entry *owner, __u32 identity)
+{
+	struct bpf_tunnel_key key = { .tunnel_id = identity, .tunnel_ttl = 64 };
+	__u64 flags = BPF_F_ZERO_CSUM_TX;
+	if (is_ipv4(&owner->tunnel_endpoint)) {
+		key.remote_ipv4 = bpf_ntohl(owner->tunnel_endpoint.word[3]);
+	} else {
+		__builtin_memcpy(key.remote_ipv6, owner->tunnel_endpoint.word, 16);
+		flags = BPF_F_TUNINFO_IPV6;
+	}
+	return bpf_skb_set_tunnel_key(skb, &key, TUNNEL_KEY_SIZE, flags);
+}
+
+static __always_inline int to_tunnel(struct __sk_buff *skb, struct packet *packet, const struct ipcache_entry *owner,
+				     __u32 identity)
+{
+	if (set_tunnel_key(skb, owner, identity))
+		return TC_ACT_SHOT;
+	decrement_ttl(skb, packet);
+	skb->tc_index = TC_INDEX_TUNNEL_KEY;
+	return bpf_redirect(config.tunnel_ifindex, 0);
+}
+
+// A route found by find_route.
+struct route {
+	struct bpf_fib_lookup fib;
+	int result;
+};
+
+static __always_inline bool find_route(struct __sk_buff *skb, const struct packet *packet, struct route *route)
+{
+	struct bpf_fib_lookup *fib = &route->fib;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = skb->ifindex;
+	fib->l4_protocol = packet->tuple.protocol;
+	if (packet_is_ipv4(packet)) {
+		fib->family = AF_INET;
+		fib->ipv4_src = packet->tuple.source.word[3];
+		fib->ipv4_dst = packet->tuple.destination.word[3];
+	} else {
+		fib->family = AF_INET6;
+		__builtin_memcpy(fib->ipv6_src, packet->tuple.source.word, 16);
+		__builtin_memcpy(fib->ipv6_dst, packet->tuple.destination.word, 16);
+	}
+	route->result = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	return route->result == BPF_FIB_LKUP_RET_SUCCESS || route->result == BPF_FIB_LKUP_RET_NO_NEIGH;
+}
+
+static __always_inline int to_route(struct __sk_buff *skb, struct packet *packet, const struct route *route)
+{
+	const struct bpf_fib_lookup *fib = &route->fib;
+	decrement_ttl(skb, packet);
+	if (route->result == BPF_FIB_LKUP_RET_SUCCESS) {
+		bpf_skb_store_bytes(skb, 0, fib->dmac, 6, 0);
+		bpf_skb_store_bytes(skb, 6, fib->smac, 6, 0);
+		return bpf_redirect(fib->ifindex, 0);
+	}
+	struct bpf_redir_neigh next = { .nh_family = fib->family };
+	if (fib->family == AF_INET)
+		next.ipv4_nh = fib->ipv4_dst;
+	else
+		__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, 16);
+	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
+}
+
+// Sends a packet whose addresses are final. `reason` is what is counted when that succeeds.
+static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u32 direction, __u32 reason)
+{
+	struct endpoint *endpoint = find_endpoint(&packet->tuple.destination);
+	if (endpoint && (endpoint->flags & ENDPOINT_HOST))
+		return pass(skb, direction, reason);
+	if (endpoint) {
+		count(skb, direction, reason);
+		return to_local_pod(skb, packet, endpoint);
+	}
+	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
+	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
+		count(skb, direction, reason);
+		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
+	}
+	struct route route;
+	if (!find_route(skb, packet, &route))
+		return drop(skb, direction, DROP_FIB_FAILED);
+	count(skb, direction, reason);
+	return to_route(skb, packet, &route);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The VXLAN device: what comes from other nodes, and what the node's own stack sends to their pods.
+#include "lib/nat.h"
+
+// The node that sent this tunnel packet must be the one on which the inner source lives.
+static __always_inline int check_sender(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct bpf_tunnel_key key = {};
+	struct address sender;
+	if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_SIZE, 0) == 0) {
+		sender = mapped_address(bpf_htonl(key.remote_ipv4));
+	} else {
+		if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_SIZE, BPF_F_TUNINFO_IPV6))
+			return DROP_UNKNOWN_SENDER;
+		__builtin_memcpy(sender.word, key.remote_ipv6, 16);
+	}
+	struct ipcache_entry *owner = find_owner(&packet->tuple.source);
+	if (!owner || !same_address(&owner->tunnel_endpoint, &sender))
+		return DROP_UNKNOWN_SENDER;
+	return 0;
+}
+
+SEC("tc") int from_overlay(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+	int failed = parse(skb, &packet);
+	if (!failed)
+		failed = check_sender(skb, &packet);
+	if (failed)
+		return drop(skb, DIRECTION_INGRESS, failed);
+	struct endpoint *endpoint = find_endpoint(&packet.tuple.destination);
+	if (!endpoint)
+		return drop(skb, DIRECTION_INGRESS, DROP_UNKNOWN_TARGET);
+	if (!(endpoint->flags & ENDPOINT_HOST)) {
+		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
+		return to_local_pod(skb, &packet, endpoint);
+	}
+	resolve_fragment(&packet);
+	struct nat_entry *flow = find_flow(&packet);
+	if (flow && (flow->flags & NAT_REVERSE)) {
+		struct tuple to = flow->to;
+		failed = rewrite(skb, &packet, &to);
+		if (failed)
+			return drop(skb, DIRECTION_INGRESS, failed);
+		return deliver(skb, &packet, DIRECTION_INGRESS, FORWARD_REVERSE);
+	}
+	if (packet.flags & PACKET_ICMP_ERROR) {
+		int done = translate_icmp_error(skb, &packet);
+		if (done == TRANSLATED)
+			return deliver(skb, &packet, DIRECTION_INGRESS, FORWARD_REVERSE);
+		if (done == TRANSLATE_FAILED)
+			return drop(skb, DIRECTION_INGRESS, DROP_TRANSLATE_FAILED);
+	}
+	// Whatever destination MAC the sender wrote, it is for this node.
+	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
+	return pass(skb, DIRECTION_INGRESS, FORWARD_HOST);
+}
+
+SEC("tc") int to_overlay(struct __sk_buff *skb)
+{
+	if (skb->tc_index == TC_INDEX_TUNNEL_KEY) {
+		skb->tc_index = 0;
+		return TC_NEXT; // from_pod or from_netdev has done it
+	}
+	struct packet packet = {};
+	int failed = parse(skb, &packet);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
+	struct ipcache_entry *owner = find_owner(&packet.tuple.destination);
+	if (!owner || !(owner->flags & IPCACHE_TUNNEL))
+		return drop(skb, DIRECTION_EGRESS, DROP_UNKNOWN_TARGET);
+	if (set_tunnel_key(skb, owner, IDENTITY_DEFAULT))
+		return drop(skb, DIRECTION_EGRESS, DROP_TRANSLATE_FAILED);
+	return pass(skb, DIRECTION_EGRESS, FORWARD_OVERLAY);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The host side of a pod's veth pair: what the pod sends, and what the stack sends to the pod.
+#include "lib/new-flow.h"
+
+// ARP asks and tells about the pod's own addresses only; the stack answers for the gateway.
+static __always_inline int from_pod_arp(struct __sk_buff *skb)
+{
+	struct {
+		__u8 header[8]; // types, sizes, operation
+		__u8 sender_mac[6];
+		__u8 sender[4];
+	} __attribute__((packed)) arp;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
+		return drop(skb, DIRECTION_EGRESS, DROP_TRUNCATED);
+	__be32 sender;
+	__builtin_memcpy(&sender, arp.sender, 4);
+	struct address address = mapped_address(sender);
+	struct endpoint *endpoint = find_endpoint(&address);
+	if (!endpoint || endpoint->ifindex != skb->ifindex)
+		return drop(skb, DIRECTION_EGRESS, DROP_INVALID_SOURCE_IP);
+	return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+}
+
+// Neighbour discovery that a host may send: solicitations, advertisements, group membership. Not router
+// advertisements nor redirects.
+static __always_inline bool is_neighbour_discovery(const struct packet *packet)
+{
+	__u8 type = packet->icmp_type;
+	return packet->tuple.protocol == NEXT_ICMPV6 &&
+	       (type == 133 || type == 135 || type == 136 || (type >= 130 && type <= 132) || type == 143);
+}
+
+// Returns 0 when the packet may come from this pod, else the reason to drop it.
+static __always_inline int check_source(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct endpoint *source = find_endpoint(&packet->tuple.source);
+	if (!source || source->ifindex != skb->ifindex || (source->flags & ENDPOINT_HOST))
+		return DROP_INVALID_SOURCE_IP;
+	__u8 mac[6];
+	if (bpf_skb_load_bytes(skb, 6, mac, sizeof(mac)))
+		return DROP_TRUNCATED;
+	for (int index = 0; index < 6; index++)
+		if (mac[index] != source->mac[index])
+			return DROP_INVALID_SOURCE_MAC;
+	return 0;
+}
+
+// Makes the flow of this packet leave under the node's own address; returns 0 or a reason to drop.
+static __noinline int masquerade(struct __sk_buff *skb, struct packet *packet)
+{
+	struct scratch *scratch = scratch_of_cpu();
+	if (!scratch)
+		return DROP_TRANSLATE_FAILED;
+	if (!(packet->flags & PACKET_PORTS))
+		return packet->flags & PACKET_LATER_FRAGMENT ? DROP_FRAGMENT
+		       : packet->flags & PACKET_ICMP_ERROR  ? DROP_NAT_NO_PORT
+							    : DROP_UNKNOWN_L4;
+	struct nat_entry *entry = &scratch->entry;
+	__builtin_memset(entry, 0, sizeof(*entry));
+	scratch->seen = packet->tuple;
+	entry->to = packet->tuple;
+	entry->to.source = *own_address(packet_is_ipv4(packet), false);
+	entry->last_seen_ns = bpf_ktime_get_ns();
+	if (is_unspecified6(&entry->to.source))
+		return DROP_NAT_NO_PORT;
+	int reason = choose_port(&scratch->seen, entry);
+	if (!reason)
+		reason = remember(&scratch->seen, entry);
+	return reason ? reason : rewrite(skb, packet, &entry->to);
+}
+
+// What leaves the node, or comes back from a translated flow.
+static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
+{
+	resolve_fragment(packet);
+	struct nat_entry *flow = find_flow(packet);
+	if (flow) {
+		__u32 reason = flow->flags & NAT_REVERSE ? FORWARD_REVERSE : FORWARD_MASQUERADED;
+		struct tuple to = flow->to;
+		int failed = rewrite(skb, packet, &to);
+		if (failed)
+			return drop(skb, DIRECTION_EGRESS, failed);
+		return deliver(skb, packet, DIRECTION_EGRESS, reason);
+	}
+	if (packet->flags & PACKET_ICMP_ERROR) {
+		int done = translate_icmp_error(skb, packet);
+		if (done == TRANSLATED)
+			return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_REVERSE);
+		if (done == TRANSLATE_FAILED)
+			return drop(skb, DIRECTION_EGRESS, DROP_TRANSLATE_FAILED);
+	}
+	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
+	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
+		if (too_big_for_tunnel(skb, packet)) // the stack fragments it or says what would fit
+			return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+		count(skb, DIRECTION_EGRESS, FORWARD_OVERLAY);
+		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
+	}
+	bool in_cluster = owner && (owner->flags & IPCACHE_IN_CLUSTER);
+	struct route route;
+	if (!find_route(skb, packet, &route)) // the stack says why not
+		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+	__u32 reason = in_cluster ? FORWARD_DIRECT : FORWARD_WORLD;
+	if (!in_cluster && (config.flags & CONFIG_MASQUERADE)) {
+		int failed = masquerade(skb, packet);
+		if (failed)
+			return drop(skb, DIRECTION_EGRESS, failed);
+		reason = FORWARD_MASQUERADED;
+	}
+	count(skb, DIRECTION_EGRESS, reason);
+	return to_route(skb, packet, &route);
+}
+
+SEC("tc") int from_pod(struct __sk_buff *skb)
+{
+	if (skb->protocol == bpf_htons(ETH_P_ARP))
+		return from_pod_arp(skb);
+	struct packet packet = {};
+	int failed = parse(skb, &packet);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
+	const struct address *source = &packet.tuple.source;
+	const struct address *destination = &packet.tuple.destination;
+	bool own_link = !packet_is_ipv4(&packet) && (is_link_local6(source) || is_unspecified6(source));
+	if (!own_link)
+		failed = check_source(skb, &packet);
+	else if (!is_neighbour_discovery(&packet))
+		failed = DROP_INVALID_SOURCE_IP;
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
+	if (own_link || is_neighbour_discovery(&packet))
+		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+	if (is_multicast(destination))
+		return drop(skb, DIRECTION_EGRESS, DROP_UNKNOWN_TARGET);
+	if (is_loopback(destination) || is_loopback(source))
+		return drop(skb, DIRECTION_EGRESS, DROP_INVALID_PACKET);
+	struct endpoint *target = find_endpoint(destination);
+	if (target && (target->flags & ENDPOINT_HOST))
+		return pass(skb, DIRECTION_EGRESS, FORWARD_HOST);
+	if (packet.ttl <= 1) // the stack says "time exceeded"
+		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+	if (target) {
+		count(skb, DIRECTION_EGRESS, FORWARD_LOCAL);
+		return to_local_pod(skb, &packet, target);
+	}
+	return leave(skb, &packet);
+}
+
+SEC("tc") int to_pod(struct __sk_buff *skb)
+{
+	return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
