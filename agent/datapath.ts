@@ -111,6 +111,9 @@ export class Datapath {
         direction,
         programFd: this.#programFd(place),
         pinPath: this.#pin(device, direction),
+        // A tcx link waits for an RCU grace period (13 ms here), a clsact filter does not; both are replaced
+        // without losing a packet, and a filter goes with its device.
+        clsact: on === "pod host veth",
       });
       if (on !== "pod host veth")
         this.#attached.set(`${device} ${direction}`, {

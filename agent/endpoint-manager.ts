@@ -14,7 +14,6 @@ import {
   deletePodLink,
   listPodDevices,
   podLinkNames,
-  routeToPod,
   visibleNetns,
 } from "./pod-link.ts";
 
@@ -113,7 +112,7 @@ export class EndpointManager {
       this.#datapath.forgetDevice(endpoint.device);
       const ifindex = await createPodLink(endpoint, netns);
       this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
-      await Promise.all([routeToPod(endpoint), configurePodSide(endpoint, netns)]);
+      await configurePodSide(endpoint, netns);
       publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);
       endpoint = { ...endpoint, ready: true };
       await this.#store.put(endpoint);

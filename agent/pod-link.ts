@@ -31,32 +31,25 @@ export function macBytes(mac: string): Uint8Array {
 const hostPrefix = (address: string): string => `${address}/${address.includes(":") ? 128 : 32}`;
 
 /**
- * Makes the pair with its pod side born inside the pod's namespace under its final name, and brings the host
- * side up. Returns the host side's interface index.
+ * Makes the pair with its pod side born inside the pod's namespace under its final name, brings the host side up
+ * and tells the node's stack how it reaches the pod. Returns the host side's interface index.
  */
 export async function createPodLink(endpoint: Endpoint, netns: string): Promise<number> {
-  const { device, mac, hostMac, ifName, mtu } = endpoint;
+  const { device, mac, hostMac, ifName, mtu, addresses } = endpoint;
   const made = await ipBatch([
     `link add ${device} mtu ${mtu} address ${hostMac} type veth peer name ${ifName} mtu ${mtu} address ${mac} netns ${netns}`,
     // No link-local address: nothing on the node speaks from this device, and 500 pods need no 500 of them.
     `link set ${device} addrgenmode none`,
     `link set ${device} up`,
+    ...addresses.flatMap((address) => [
+      `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent`,
+      `route replace ${hostPrefix(address)} dev ${device}`,
+    ]),
     `link show dev ${device}`,
   ]);
   const ifindex = /"ifindex":(\d+)/.exec(made)?.[1];
   if (ifindex === undefined) throw new ShuntError(`Device ${device} was made and is not there`);
   return Number(ifindex);
-}
-
-/** Lines for the node's side: how its stack reaches the pod. */
-export async function routeToPod(endpoint: Endpoint): Promise<void> {
-  const { device, mac, addresses } = endpoint;
-  await ipBatch(
-    addresses.flatMap((address) => [
-      `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent`,
-      `route replace ${hostPrefix(address)} dev ${device}`,
-    ]),
-  );
 }
 
 /** Addresses, gateway and default route inside the pod. */
