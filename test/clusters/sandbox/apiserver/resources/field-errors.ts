@@ -41,11 +41,6 @@ export function notFound(field: string, value: unknown): FieldError {
   return { field, reason: "FieldValueNotFound", message: `Not found: ${printValue(value)}` };
 }
 
-/** A text longer than allowed. */
-export function tooLong(field: string, limit: number): FieldError {
-  return { field, reason: "FieldValueTooLong", message: `Too long: may not be more than ${limit} bytes` };
-}
-
 function printValue(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (Array.isArray(value) && value.every((item) => typeof item === "string")) {
@@ -63,6 +58,7 @@ function printMap(map: Record<string, unknown>): string {
 // Go prints the two kinds of values people see most, label maps and selectors, with their types.
 function printObject(value: Record<string, unknown>): string {
   const keys = Object.keys(value);
+  if (keys.length === 0) return "map[string]string(nil)";
   const isSelector =
     keys.length > 0 && keys.every((key) => key === "matchLabels" || key === "matchExpressions");
   if (isSelector && !value.matchExpressions) {

@@ -5,7 +5,7 @@ import { Registry } from "./registry.ts";
 import type { FieldError, KubeObject, ObjectReader, PrepareContext, UserInfo } from "./resource.ts";
 
 /** A user in system:masters. */
-export const ADMIN: UserInfo = {
+const ADMIN: UserInfo = {
   username: "kubernetes-admin",
   groups: ["system:masters", "system:authenticated"],
 };

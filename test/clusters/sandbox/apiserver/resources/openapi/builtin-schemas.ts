@@ -22,7 +22,7 @@ export function reference(name: string, version: OpenApiVersion, described = tru
 }
 
 /** The definitions the built-in types share that are no models: times, quantities, int-or-string. */
-export function scalarDefinitions(version: OpenApiVersion): Record<string, KubeObject> {
+function scalarDefinitions(version: OpenApiVersion): Record<string, KubeObject> {
   const either = (first: string) =>
     version === 3
       ? { oneOf: [{ type: first }, { type: first === "string" ? "number" : "string" }] }
@@ -113,7 +113,7 @@ function addListRule(schema: KubeObject, rule: NonNullable<ReturnType<typeof pro
 }
 
 /** The definition of one model. */
-export function modelSchema(name: string, version: OpenApiVersion): KubeObject {
+function modelSchema(name: string, version: OpenApiVersion): KubeObject {
   const model = loadModel(name);
   const schema: KubeObject = { type: "object" };
   if (model.description) schema.description = model.description;

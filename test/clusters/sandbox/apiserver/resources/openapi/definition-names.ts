@@ -66,7 +66,7 @@ function packageOf(group: string, version: string): string {
 }
 
 /** The models a type refers to. */
-export function referredModels(type: TypeRef): string[] {
+function referredModels(type: TypeRef): string[] {
   if (type.kind === "array") return referredModels(type.items);
   if (type.kind === "map") return referredModels(type.values);
   return type.kind === "model" ? [type.name] : [];

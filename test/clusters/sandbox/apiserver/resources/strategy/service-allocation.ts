@@ -2,11 +2,11 @@
 // Cluster addresses, address families and node ports of Services, allocated from what the store shows free.
 import ipaddr from "ipaddr.js";
 import type { ClusterOptions } from "../cluster-options.ts";
-import { forbidden, invalid, invalidValue } from "../field-errors.ts";
+import { invalid, invalidValue } from "../field-errors.ts";
 import type { FieldError, KubeObject, ObjectReader, PrepareContext } from "../resource.ts";
+import { chooseNodePorts, type Fail, isSame } from "./node-ports.ts";
 
 const DEFAULT_CIDRS = ["10.96.0.0/16"];
-const DEFAULT_NODE_PORTS = { first: 30000, last: 32767 };
 
 type Family = "IPv4" | "IPv6";
 
@@ -31,7 +31,7 @@ export function allocateService(ctx: PrepareContext, options: ClusterOptions): v
     for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"])
       delete service.spec[field];
   }
-  chooseNodePorts(service, previous, store, options.nodePorts ?? DEFAULT_NODE_PORTS, fail);
+  chooseNodePorts(service, previous, store, fail, options.nodePorts);
 }
 
 // An update that leaves out what the server allocated keeps it.
@@ -51,8 +51,6 @@ function keepAllocated(service: KubeObject, previous?: KubeObject): void {
   if (!spec.ipFamilies?.length) spec.ipFamilies = previous.spec.ipFamilies;
   if (!spec.ipFamilyPolicy) spec.ipFamilyPolicy = previous.spec.ipFamilyPolicy;
 }
-
-type Fail = (...errors: FieldError[]) => Error;
 
 function chooseFamilies(spec: KubeObject, cidrs: string[], fail: Fail): void {
   const available = cidrs.map(familyOf);
@@ -119,10 +117,6 @@ function usedAddresses(service: KubeObject, store: ObjectReader): Set<string> {
   return used;
 }
 
-function isSame(a: KubeObject, b: KubeObject): boolean {
-  return a.metadata.name === b.metadata.name && a.metadata.namespace === b.metadata.namespace;
-}
-
 function checkAddress(given: string, all: string[], cidr: string, used: Set<string>, fail: Fail): string {
   const refuse = (why: string) =>
     fail(invalidValue("spec.clusterIPs", all, `failed to allocate IP ${given}: ${why}`));
@@ -175,133 +169,4 @@ function addressAt(base: ipaddr.IPv4 | ipaddr.IPv6, offset: number): string {
   }
   const address = ipaddr.fromByteArray(bytes);
   return address.kind() === "ipv6" ? (address as ipaddr.IPv6).toRFC5952String() : address.toString();
-}
-
-function chooseNodePorts(
-  service: KubeObject,
-  previous: KubeObject | undefined,
-  store: ObjectReader,
-  range: { first: number; last: number },
-  fail: Fail,
-): void {
-  const { spec } = service;
-  const ports: KubeObject[] = spec.ports ?? [];
-  const wants =
-    spec.type === "NodePort" ||
-    (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
-  const permitted = wants || spec.type === "LoadBalancer";
-  if (!permitted) {
-    dropNodePorts(spec, previous, fail);
-    return;
-  }
-  const used = usedNodePorts(service, store);
-  if (previous) keepNodePorts(ports, previous.spec?.ports ?? []);
-  for (const [index, port] of ports.entries()) {
-    if (!port.nodePort) continue;
-    checkNodePort(port, index, used, range, fail);
-    used.add(`${port.protocol}/${port.nodePort}`);
-  }
-  for (const port of ports)
-    if (wants && !port.nodePort) port.nodePort = freeNodePort(port, ports, used, range, fail);
-  chooseHealthPort(spec, previous?.spec, used, range, fail);
-}
-
-// Changing to ClusterIP gives the ports back; asking for one there is a mistake.
-function dropNodePorts(spec: KubeObject, previous: KubeObject | undefined, fail: Fail): void {
-  const had = new Set((previous?.spec?.ports ?? []).map((port: KubeObject) => port.nodePort));
-  for (const [index, port] of (spec.ports ?? []).entries()) {
-    if (!port.nodePort) {
-      delete port.nodePort;
-      continue;
-    }
-    if (!had.has(port.nodePort)) {
-      throw fail(forbidden(`spec.ports[${index}].nodePort`, "may not be used when `type` is 'ClusterIP'"));
-    }
-    delete port.nodePort;
-  }
-  if (previous && spec.externalTrafficPolicy && previous.spec.type !== spec.type)
-    delete spec.externalTrafficPolicy;
-  delete spec.healthCheckNodePort;
-}
-
-function keepNodePorts(ports: KubeObject[], before: KubeObject[]): void {
-  for (const port of ports) {
-    if (port.nodePort) continue;
-    const match = before.find((old) => old.port === port.port && old.protocol === port.protocol);
-    if (match?.nodePort && !ports.some((other) => other.nodePort === match.nodePort))
-      port.nodePort = match.nodePort;
-  }
-}
-
-function usedNodePorts(service: KubeObject, store: ObjectReader): Set<string> {
-  const used = new Set<string>();
-  for (const other of store.list("", "services")) {
-    if (isSame(other, service)) continue;
-    for (const port of other.spec?.ports ?? [])
-      if (port.nodePort) used.add(`${port.protocol}/${port.nodePort}`);
-    if (other.spec?.healthCheckNodePort) used.add(`TCP/${other.spec.healthCheckNodePort}`);
-  }
-  return used;
-}
-
-function checkNodePort(
-  port: KubeObject,
-  index: number,
-  used: Set<string>,
-  range: { first: number; last: number },
-  fail: Fail,
-): void {
-  const field = `spec.ports[${index}].nodePort`;
-  if (port.nodePort < range.first || port.nodePort > range.last) {
-    throw fail(
-      invalidValue(
-        field,
-        port.nodePort,
-        `provided port is not in the valid range. The range of valid ports is ${range.first}-${range.last}`,
-      ),
-    );
-  }
-  if (used.has(`${port.protocol}/${port.nodePort}`)) {
-    throw fail(invalidValue(field, port.nodePort, "provided port is already allocated"));
-  }
-}
-
-function freeNodePort(
-  port: KubeObject,
-  ports: KubeObject[],
-  used: Set<string>,
-  range: { first: number; last: number },
-  fail: Fail,
-): number {
-  // The same port number in two protocols shares one node port, as in the real server.
-  const twin = ports.find((other) => other !== port && other.port === port.port && other.nodePort);
-  if (twin && !used.has(`${port.protocol}/${twin.nodePort}`)) {
-    used.add(`${port.protocol}/${twin.nodePort}`);
-    return twin.nodePort;
-  }
-  const count = range.last - range.first + 1;
-  const start = Math.floor(Math.random() * count);
-  for (let step = 0; step < count; step++) {
-    const candidate = range.first + ((start + step) % count);
-    if (["TCP", "UDP", "SCTP"].some((protocol) => used.has(`${protocol}/${candidate}`))) continue;
-    used.add(`${port.protocol}/${candidate}`);
-    return candidate;
-  }
-  throw fail(invalidValue("spec.ports[0].nodePort", 0, "failed to allocate a nodePort: range is full"));
-}
-
-function chooseHealthPort(
-  spec: KubeObject,
-  before: KubeObject | undefined,
-  used: Set<string>,
-  range: { first: number; last: number },
-  fail: Fail,
-): void {
-  const needed = spec.type === "LoadBalancer" && spec.externalTrafficPolicy === "Local";
-  if (!needed) {
-    delete spec.healthCheckNodePort;
-    return;
-  }
-  spec.healthCheckNodePort ||= before?.healthCheckNodePort;
-  spec.healthCheckNodePort ||= freeNodePort({ protocol: "TCP" }, [], used, range, fail);
 }

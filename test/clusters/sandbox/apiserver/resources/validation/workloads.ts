@@ -43,7 +43,8 @@ function templateErrors(object: KubeObject, restart: string[]): FieldError[] {
   }
   const labels = spec.template?.metadata?.labels ?? {};
   errors.push(...labelMapErrors(labels, "spec.template.labels"));
-  if (spec.selector && !isEmptySelector(spec.selector) && !matches(spec.selector, labels)) {
+  const selected = !isEmptySelector(spec.selector) && matches(spec.selector, labels);
+  if (!selected && !(spec.selector && isEmptySelector(spec.selector))) {
     errors.push(
       invalidValue("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"),
     );
