@@ -70,6 +70,8 @@ test("with the scheduler's own certificate, a pod is placed and another's reason
     const admin = await connectKube({ kubeconfig: server.kubeconfig });
     const kubelets = new FakeKubelets(admin, log, stop.signal);
     await kubelets.addNode("n1");
+    // What the node lifecycle controller would do, which does not run here.
+    await admin.patch(pathOf(resources.nodes, undefined, "n1"), "merge", { spec: { taints: null } });
     await admin.create(pathOf(resources.serviceAccounts, "default"), { metadata: { name: "default" } });
     const pods = pathOf(resources.pods, "default");
     for (const [name, cpu] of [

@@ -15,13 +15,21 @@ import { pathOf, resources } from "./resources.ts";
 import type { WorkQueue } from "./work-queue.ts";
 
 const rediscoverMs = 10_000;
+/** A resource that cannot be listed for so long no longer holds the others up. */
+const patienceMs = 30_000;
+
+interface Watched {
+  informer: Informer;
+  abort: AbortController;
+  sinceMs: number;
+}
 
 /** Deletes objects whose owners are all gone, and carries out foreground and orphan deletion. */
 export class GarbageCollector {
   readonly #controller: Controller;
   readonly #graph = new OwnerGraph();
   readonly #queue: WorkQueue;
-  readonly #watched = new Map<string, { informer: Informer; abort: AbortController }>();
+  readonly #watched = new Map<string, Watched>();
   #served: ServedResource[] = [];
 
   constructor(controller: Controller) {
@@ -62,7 +70,7 @@ export class GarbageCollector {
       informer = new Informer(shared.reader, pathOf(resource), log);
       void informer.run(AbortSignal.any([shared.signal, abort.signal]));
     }
-    this.#watched.set(key, { informer, abort });
+    this.#watched.set(key, { informer, abort, sinceMs: Date.now() });
     informer.onChange(({ type, object }) => {
       if (abort.signal.aborted) return;
       if (type === "deleted") this.#gone(object);
@@ -87,7 +95,10 @@ export class GarbageCollector {
   }
 
   get #isComplete(): boolean {
-    return this.#watched.size > 0 && [...this.#watched.values()].every(({ informer }) => informer.synced);
+    const watched = [...this.#watched.values()];
+    const isSettled = ({ informer, sinceMs }: Watched) =>
+      informer.synced || Date.now() - sinceMs > patienceMs;
+    return watched.length > 0 && watched.every(isSettled);
   }
 
   async #reconcile(uid: string): Promise<number | undefined> {

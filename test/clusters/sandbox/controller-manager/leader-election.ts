@@ -61,13 +61,14 @@ function leaseSpec(identity: string, former: any): any {
   };
 }
 
-async function tryOnce(attempt: () => Promise<boolean>, log: Logger): Promise<boolean> {
+/** Undefined when it could not be found out who holds it. */
+async function tryOnce(attempt: () => Promise<boolean>, log: Logger): Promise<boolean | undefined> {
   try {
     return await attempt();
   } catch (error) {
     if (!isConflict(error) && !isAlreadyExists(error))
       log.warn("cannot take the lease", { error: errorMessage(error) });
-    return false;
+    return undefined;
   }
 }
 
@@ -77,13 +78,12 @@ async function renew(
   signal: AbortSignal,
   onLost: (reason: string) => void,
 ): Promise<void> {
-  let lastMs = Date.now();
   while (!signal.aborted) {
     await sleep(renewMs, signal).catch(() => undefined);
     if (signal.aborted) return;
-    if (await tryOnce(attempt, log)) lastMs = Date.now();
-    else if (Date.now() - lastMs > leaseSeconds * 1_000) {
-      onLost(`lease not renewed for ${leaseSeconds} s`);
+    // While the server is away nobody else can take it either, and nothing can be written.
+    if ((await tryOnce(attempt, log)) === false) {
+      onLost("somebody else took the lease");
       return;
     }
   }

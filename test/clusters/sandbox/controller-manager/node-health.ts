@@ -23,8 +23,11 @@ const managed = new Set(
 export function nodeTaints(node: KubeObject): Taint[] {
   const present: Taint[] = node.spec?.taints ?? [];
   const wanted: Taint[] = [];
-  const ready = findCondition(node, "Ready")?.status ?? "Unknown";
-  if (ready !== "True") {
+  const ready = findCondition(node, "Ready")?.status;
+  const liveness = [`${prefix}not-ready`, `${prefix}unreachable`];
+  // A node that never said anything keeps the taints that it came with.
+  if (ready === undefined) wanted.push(...present.filter(({ key }) => liveness.includes(key)));
+  else if (ready !== "True") {
     const key = prefix + (ready === "False" ? "not-ready" : "unreachable");
     wanted.push({ key, effect: "NoSchedule" }, { key, effect: "NoExecute" });
   }

@@ -4,6 +4,7 @@ import { connectKube, isNotFound, type KubeClient, type KubeObject } from "../..
 import { Informer } from "../../../../lib/kube-informer.ts";
 import { createLogger, type Logger } from "../../../../lib/log.ts";
 import { waitFor } from "../../../../lib/wait.ts";
+import type { ApiServerOptions } from "../apiserver/options.ts";
 import { startTestApiServer, type TestApiServer } from "../apiserver/testing.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { parseFlags } from "./flags.ts";
@@ -125,8 +126,11 @@ export interface TestControlPlane {
 }
 
 /** Starts API server, controllers and scheduler, with these extra controller-manager flags. */
-export async function startTestControlPlane(flags: string[] = []): Promise<TestControlPlane> {
-  const server = await startTestApiServer();
+export async function startTestControlPlane(
+  flags: string[] = [],
+  options: Partial<ApiServerOptions> = {},
+): Promise<TestControlPlane> {
+  const server = await startTestApiServer(options);
   const stop = new AbortController();
   const log = createLogger(undefined, "error");
   const client = await connectKube({ kubeconfig: server.kubeconfig });
