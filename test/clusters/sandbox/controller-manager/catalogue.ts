@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { clusterRoleAggregation } from "./cluster-roles.ts";
-import type { Controller } from "./controllers.ts";
+import { type Controller, ownUser } from "./controllers.ts";
 import { CronJobs } from "./cron-job.ts";
 import { DaemonSets } from "./daemon-set.ts";
 import { Deployments } from "./deployment.ts";
@@ -16,10 +16,12 @@ import { podGarbageCollector } from "./pod-garbage.ts";
 import { replicaSetController } from "./replica-set.ts";
 import { rootCaPublisher, serviceAccountController } from "./service-accounts.ts";
 import { StatefulSets } from "./stateful-set.ts";
+import { tokenSecretController } from "./token-secrets.ts";
 
 /** Every controller, by the name of the ServiceAccount that the real one acts as. */
 export const controllerSetUps: [name: string, setUp: (controller: Controller) => void][] = [
   ["service-account-controller", serviceAccountController],
+  [ownUser, tokenSecretController],
   ["root-ca-cert-publisher", rootCaPublisher],
   ["node-controller", nodeCidrController],
   ["node-controller", (controller) => void new NodeLifecycle(controller)],

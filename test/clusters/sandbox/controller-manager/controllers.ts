@@ -8,6 +8,9 @@ import type { ManagerFlags } from "./flags.ts";
 import { type KnownResource, pathOf } from "./resources.ts";
 import { type Reconcile, WorkQueue } from "./work-queue.ts";
 
+/** The controller manager's own user, for the one controller that has no ServiceAccount. */
+export const ownUser = "kube-controller-manager";
+
 /** Hands out the client that a controller of this name writes with. */
 export type ClientSource = (controllerName: string) => Promise<KubeClient>;
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { connectKube } from "../../../../lib/kube.ts";
 import { createLogger } from "../../../../lib/log.ts";
@@ -21,8 +24,34 @@ test("with the controller manager's own certificate, the bootstrap roles allow a
   try {
     const kubeconfig = await server.kubeconfigFor("system:kube-controller-manager");
     const manager = await connectKube({ kubeconfig });
-    await runControllers(parseFlags([`--kubeconfig=${kubeconfig}`]), manager, log, stop.signal);
+    const keyFile = join(server.folder, "sa.key");
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    writeFileSync(keyFile, privateKey.export({ type: "pkcs8", format: "pem" }));
+    const flags = parseFlags([
+      `--kubeconfig=${kubeconfig}`,
+      `--root-ca-file=${keyFile}`,
+      `--service-account-private-key-file=${keyFile}`,
+    ]);
+    await runControllers(flags, manager, log, stop.signal);
     const admin = await connectKube({ kubeconfig: server.kubeconfig });
+    const found = (path: string) =>
+      waitFor(path, () => admin.find(path).then((object) => object?.data && object), { timeoutMs: 20_000 });
+    await found(pathOf(resources.configMaps, "default", "kube-root-ca.crt"));
+    await waitFor(
+      "the default ServiceAccount",
+      () => admin.find(pathOf(resources.serviceAccounts, "default", "default")),
+      { timeoutMs: 20_000 },
+    );
+    await admin.create(pathOf(resources.secrets, "default"), {
+      metadata: { name: "token", annotations: { "kubernetes.io/service-account.name": "default" } },
+      type: "kubernetes.io/service-account-token",
+    });
+    const secret = await found(pathOf(resources.secrets, "default", "token"));
+    const claims = Buffer.from(secret.data.token, "base64").toString().split(".")[1]!;
+    assert.match(
+      Buffer.from(claims, "base64url").toString(),
+      /"sub":"system:serviceaccount:default:default"/,
+    );
     const labels = { app: "web" };
     await admin.create(pathOf(resources.deployments, "default"), {
       apiVersion: "apps/v1",

@@ -4,7 +4,7 @@ import { errorMessage } from "../../../../lib/errors.ts";
 import { isAlreadyExists, KubeClient, resourcePath } from "../../../../lib/kube.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import { waitFor } from "../../../../lib/wait.ts";
-import type { ClientSource } from "./controllers.ts";
+import { type ClientSource, ownUser } from "./controllers.ts";
 
 const lifetimeSeconds = 3_600;
 
@@ -36,7 +36,7 @@ export async function clientSource(
         }).then(({ allowed }) => allowed))
       : mode;
   if (!useAccounts) return async () => client;
-  return (name) => accountClient(client, name, log, signal);
+  return async (name) => (name === ownUser ? client : await accountClient(client, name, log, signal));
 }
 
 async function accountClient(
