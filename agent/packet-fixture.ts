@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small node for packet tests: a network namespace with an uplink and routes, the programs loaded with maps of
+// their own, two pods, a remote pod CIDR by tunnel and one by routing, and a few services.
+import path from "node:path";
+import { addressBytes, parseCidr } from "../lib/addresses.ts";
+import { run } from "../lib/run.ts";
+import * as layout from "./datapath-layout.ts";
+import { type BpfObject, inNetns, loadObject, type TestRunResult, testRun } from "./libbpf.ts";
+
+const objects = path.join(import.meta.dirname, "../build/bpf");
+
+export const podMac = "02:00:00:00:00:05";
+export const otherPodMac = "02:00:00:00:00:06";
+const hex = (mac: string) => Uint8Array.from(mac.split(":"), (part) => Number.parseInt(part, 16));
+
+export const testConfig = layout.config.encode({
+  nodeAddress4: addressBytes("172.31.0.2"),
+  nodeAddress6: addressBytes("fd31::2"),
+  gateway4: addressBytes("10.244.1.1"),
+  gateway6: addressBytes("fd10:244:0:1::1"),
+  flags:
+    layout.configFlags.CONFIG_TUNNEL |
+    layout.configFlags.CONFIG_MASQUERADE |
+    layout.configFlags.CONFIG_NODE_PORTS,
+  tunnelIfindex: 1,
+  tunnelMtu: 1450,
+  tunnelPort: 8473,
+  nodePortMin: 30000,
+  nodePortMax: 32767,
+  masqueradePortMin: 61000,
+  masqueradePortMax: 65535,
+});
+
+/** One object with maps of its own, filled; `run` sends a packet through a program of it. */
+export class PacketFixture {
+  readonly object: BpfObject;
+  readonly #netns: string;
+
+  constructor(object: BpfObject, netns: string) {
+    this.object = object;
+    this.#netns = netns;
+  }
+
+  /** Runs a program over a packet as if it came from loopback, where the first pod "is". */
+  run(program: string, packet: Uint8Array): TestRunResult {
+    return inNetns(`/run/netns/${this.#netns}`, () => testRun(this.object.programFd(program), packet));
+  }
+
+  /** Packets counted so far for a reason, over all CPUs. */
+  counted(direction: number, reason: number): number {
+    const key = new Uint8Array(Uint32Array.of(layout.counterIndex(direction, reason)).buffer);
+    const values = this.object.map(layout.maps.counters).getPerCpu(key) ?? [];
+    return values.reduce((sum, value) => sum + Number(layout.counter.decode(value).packets), 0);
+  }
+}
+
+/** Makes the namespace; `close` removes it. */
+export async function makeTestNode(name: string): Promise<void> {
+  const commands = [
+    "link set lo up",
+    "link add up0 type veth peer name up1",
+    "link set up1 up",
+    "link set up0 up",
+    "address add 172.31.0.2/24 dev up0",
+    "address add fd31::2/64 dev up0 nodad",
+    "neigh replace 172.31.0.1 lladdr 02:00:00:00:ff:01 dev up0",
+    "neigh replace fd31::1 lladdr 02:00:00:00:ff:01 dev up0",
+    "route add default via 172.31.0.1",
+    "route add default via fd31::1 dev up0",
+  ];
+  await run("ip", ["netns", "add", name]);
+  await run("ip", ["-n", name, "-batch", "-"], { input: `${commands.join("\n")}\n` });
+  const settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+  await run("ip", ["netns", "exec", name, "sysctl", "-qw", ...settings]);
+}
+
+/** Loads an object with fresh, filled maps. */
+export function loadFixture(objectName: string, netns: string): PacketFixture {
+  const object = loadObject(path.join(objects, objectName), { config: testConfig });
+  fillEndpoints(object);
+  fillIpcache(object);
+  for (const service of Object.values(testServices)) addService(object, service);
+  return new PacketFixture(object, netns);
+}
+
+function fillEndpoints(object: BpfObject): void {
+  const pods = [
+    { addresses: ["10.244.1.5", "fd10:244:0:1::5"], ifindex: 1, mac: podMac },
+    { addresses: ["10.244.1.6", "fd10:244:0:1::6"], ifindex: 7, mac: otherPodMac },
+  ];
+  const map = object.map(layout.maps.endpoints);
+  for (const pod of pods)
+    for (const address of pod.addresses)
+      map.set(
+        addressBytes(address),
+        layout.endpoint.encode({
+          ifindex: pod.ifindex,
+          mac: hex(pod.mac),
+          hostMac: hex("02:00:00:00:00:01"),
+        }),
+      );
+  for (const address of ["172.31.0.2", "fd31::2", "10.244.1.1", "fd10:244:0:1::1"])
+    map.set(addressBytes(address), layout.endpoint.encode({ flags: layout.endpointFlags.ENDPOINT_HOST }));
+}
+
+function fillIpcache(object: BpfObject): void {
+  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NODE } = layout.ipcacheFlags;
+  const entries = [
+    ["10.244.2.0/24", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
+    ["fd10:244:0:2::/64", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
+    ["10.244.0.0/16", IPCACHE_IN_CLUSTER],
+    ["172.31.0.3/32", IPCACHE_NODE],
+  ] as const;
+  for (const [cidr, flags] of entries)
+    object
+      .map(layout.maps.ipcache)
+      .set(
+        layout.ipcachePrefix(parseCidr(cidr)),
+        layout.ipcacheEntry.encode({ tunnelEndpoint: addressBytes("172.31.0.3"), flags }),
+      );
+}
+
+interface TestService {
+  id: number;
+  address: string;
+  port: number;
+  backends: string[];
+  localCount: number;
+  flags?: number;
+}
+
+const testServices: Record<string, TestService> = {
+  local: { id: 1, address: "0.0.0.0", port: 30080, backends: ["10.244.1.5"], localCount: 1 },
+  remote: { id: 2, address: "0.0.0.0", port: 30081, backends: ["10.244.2.9"], localCount: 0 },
+  empty: { id: 3, address: "0.0.0.0", port: 30082, backends: [], localCount: 0 },
+  externalLocal: {
+    id: 4,
+    address: "0.0.0.0",
+    port: 30083,
+    backends: ["10.244.2.9"],
+    localCount: 0,
+    flags: layout.serviceFlags.SERVICE_EXTERNAL_LOCAL,
+  },
+  externalIp: { id: 5, address: "198.51.100.7", port: 443, backends: ["10.244.1.6"], localCount: 1 },
+  local6: { id: 6, address: "::", port: 30080, backends: ["fd10:244:0:1::5"], localCount: 1 },
+  outOfRange: { id: 7, address: "0.0.0.0", port: 8080, backends: ["10.244.1.5"], localCount: 1 },
+  host: { id: 8, address: "0.0.0.0", port: 30084, backends: ["172.31.0.2"], localCount: 1 },
+};
+
+function addService(object: BpfObject, service: TestService): void {
+  const generation = 1;
+  for (const [slot, address] of service.backends.entries())
+    object
+      .map(layout.maps.backends)
+      .set(
+        layout.backendKey.encode({ serviceId: service.id, generation, slot }),
+        layout.backend.encode({ address: addressBytes(address), port: 8080, id: service.id * 10 + slot }),
+      );
+  for (const protocol of [6, 17])
+    object.map(layout.maps.services).set(
+      layout.serviceKey.encode({ address: addressBytes(service.address), port: service.port, protocol }),
+      layout.service.encode({
+        id: service.id,
+        generation,
+        backendCount: service.backends.length,
+        localCount: service.localCount,
+        flags: service.flags ?? 0,
+      }),
+    );
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Never loaded. Its BTF holds every shared struct and enum, also those that no program names as a type, for the
+// test that compares them with agent/datapath-layout.ts.
+#include "shunt.h"
+
+struct address layout_address;
+struct endpoint layout_endpoint;
+struct ipcache_key layout_ipcache_key;
+struct ipcache_entry layout_ipcache_entry;
+struct service_key layout_service_key;
+struct service layout_service;
+struct backend_key layout_backend_key;
+struct backend layout_backend;
+struct lb_stats_key layout_lb_stats_key;
+struct lb_stats layout_lb_stats;
+struct tuple layout_tuple;
+struct nat_entry layout_nat_entry;
+struct fragment_key layout_fragment_key;
+struct fragment_ports layout_fragment_ports;
+struct socket_nat_key layout_socket_nat_key;
+struct socket_nat layout_socket_nat;
+struct counter layout_counter;
+struct config layout_config;
+enum endpoint_flag layout_endpoint_flag;
+enum ipcache_flag layout_ipcache_flag;
+enum service_flag layout_service_flag;
+enum nat_flag layout_nat_flag;
+enum config_flag layout_config_flag;
+enum direction layout_direction;
+enum verdict layout_verdict;
+enum reason layout_reason;
