@@ -48,6 +48,7 @@ const declarations = {
     "int open(const char *path, int flags)",
     "int close(int fd)",
     "int setns(int fd, int type)",
+    "int unshare(int flags)",
     "int socket(int domain, int type, int protocol)",
     "int getsockopt(int fd, int level, int name, void *value, void *length)",
     "int vsnprintf(void *buffer, size_t size, const char *format, void *arguments)",

@@ -28,6 +28,21 @@ export function inNetns<T>(netnsPath: string, fn: () => T extends Promise<unknow
   }
 }
 
+/** Runs a synchronous function in a new network namespace that ends with it. */
+export function inNewNetns<T>(fn: () => T extends Promise<unknown> ? never : T): T {
+  const home = fs.openSync("/proc/thread-self/ns/net", "r");
+  try {
+    check(ffi().unshare(cloneNewNet), "Cannot make a network namespace", "This needs root (CAP_SYS_ADMIN)");
+    try {
+      return fn() as T;
+    } finally {
+      check(ffi().setns(home, cloneNewNet), "Cannot return to the agent's network namespace");
+    }
+  } finally {
+    fs.closeSync(home);
+  }
+}
+
 /** The kernel's number of the current network namespace (SO_NETNS_COOKIE, Linux 5.14); 0 when unknown. */
 export function netnsCookie(): bigint {
   const [afInet, sockDgram, solSocket, soNetnsCookie] = [2, 2, 1, 71];
