@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects a fresh server has before anyone creates any.
+import { localApiServices } from "./api-services.ts";
 import { defaultRbac } from "./rbac/default-bindings.ts";
 import type { KubeObject } from "./resource.ts";
 
@@ -31,5 +32,6 @@ export function bootstrapObjects(): KubeObject[] {
       "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
     ),
     ...defaultRbac(),
+    ...localApiServices(),
   ];
 }

@@ -8,6 +8,7 @@ import { restrictNode } from "./admission/node-restriction.ts";
 import { admitPodSecurity } from "./admission/pod-security.ts";
 import { admitPriority } from "./admission/priority.ts";
 import { admitServiceAccount } from "./admission/service-account.ts";
+import { localStatus } from "./api-services.ts";
 import type { BuiltinKind } from "./builtin-table.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { prepareCrd } from "./crd/crd-strategy.ts";
@@ -48,6 +49,7 @@ function prepareCreate(row: BuiltinKind, { object, user }: PrepareContext): void
   }
   if (row.kind === "Job" && row.group === "batch") labelJob(object);
   if (row.kind === "Node" && row.group === "") taintNode(object);
+  if (row.kind === "APIService" && !object.spec?.service) object.status = localStatus();
 }
 
 // A node takes no pods until the node controller has seen that it is ready.

@@ -104,6 +104,19 @@ test("a deployment's selector must match its template and cannot change", () => 
   assert.deepEqual(fields, ["spec.template.metadata.labels", "spec.selector"]);
 });
 
+test("a node takes no pods at first, and gives all it has", () => {
+  const source = {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name: "n1" },
+    status: { capacity: { cpu: 2 } },
+  };
+  const { object, errors } = new TestStore().write(source);
+  assert.deepEqual(errors, []);
+  assert.deepEqual(object.spec.taints, [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }]);
+  assert.deepEqual(object.status.allocatable, { cpu: "2" });
+});
+
 test("a status update keeps the spec, a spec update keeps the status", () => {
   const store = new TestStore();
   const { object } = store.write(pod("web"));

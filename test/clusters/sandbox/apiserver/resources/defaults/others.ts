@@ -9,6 +9,14 @@ export function defaultNamespace(object: KubeObject): void {
   setDefaults(object.metadata.labels, { "kubernetes.io/metadata.name": object.metadata.name });
 }
 
+/** Node: the two fields of pod addresses agree, and all of its capacity is there to give unless it says else. */
+export function defaultNode(object: KubeObject): void {
+  const { spec, status } = object;
+  if (spec?.podCIDR && !spec.podCIDRs?.length) spec.podCIDRs = [spec.podCIDR];
+  if (spec?.podCIDRs?.length) spec.podCIDR = spec.podCIDRs[0];
+  if (status?.capacity) setDefaults(status, { allocatable: status.capacity });
+}
+
 /** Secret: `stringData` is a way to write `data`. */
 export function defaultSecret(object: KubeObject): void {
   setNonEmpty(object, { type: "Opaque" });

@@ -28,12 +28,20 @@ export function defaultPodSpec(spec: KubeObject | undefined): void {
 
 /** What a pod of its own gets besides. */
 export function defaultPod(pod: KubeObject): void {
+  syncAddresses(pod.status);
   if (!pod.spec) return;
   defaultPodSpec(pod.spec);
   setDefaults(pod.spec, { enableServiceLinks: true });
   for (const container of [...asArray(pod.spec.containers), ...asArray(pod.spec.initContainers)]) {
     defaultRequests(container.resources);
   }
+}
+
+// The old field of one address is the first of the new list.
+function syncAddresses(status: KubeObject | undefined): void {
+  if (!status) return;
+  if (status.podIP && !status.podIPs?.length) status.podIPs = [{ ip: status.podIP }];
+  if (status.podIPs?.length) status.podIP = status.podIPs[0].ip;
 }
 
 // A limit without a request is also the request.
