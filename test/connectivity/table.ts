@@ -3,12 +3,12 @@ import { failureMessages } from "./junit.ts";
 import type { Outcome, Report, TestResult } from "./report.ts";
 
 /** The report for people: a table, what was skipped and why, what failed with its log, and a summary. */
-export function formatReport(report: Report, options: { verbose: boolean }): string {
+export function formatReport(report: Report, options: { verbose?: boolean } = {}): string {
   const lines = [...formatTable(report.tests), ...formatSkips(report.tests)];
   for (const test of report.tests)
     for (const entry of test.cases) {
       const failed = entry.outcome === "failed";
-      if (!failed && !options.verbose) continue;
+      if (!failed && options.verbose !== true) continue;
       lines.push("", `${failed ? "FAILED" : entry.outcome}: ${test.name}/${entry.title}`);
       for (const message of failureMessages(entry)) lines.push(`  ${message}`);
       if (entry.log.length > 0) lines.push("  Log:", ...entry.log.map((line) => `  ${line}`));
