@@ -83,7 +83,7 @@ export function parseRequest(text: string): CniRequest {
     throw new CniError(cniCodes.invalidEnvironment, `CNI_CONTAINERID "${containerId}" is not valid`);
   if (
     (need.ifName || ifName !== "") &&
-    (!/^[^\s/:"'\\]{1,15}$/.test(ifName) || ifName === "." || ifName === "..")
+    (!/^[A-Za-z0-9_][^\s/:"'\\#]{0,14}$/.test(ifName) || ifName === "." || ifName === "..")
   )
     throw new CniError(cniCodes.invalidEnvironment, `CNI_IFNAME "${ifName}" is not valid`);
   if (need.netns && !/^\/[\w./-]+$/.test(netns))

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { addressBytes, parseCidr } from "../lib/addresses.ts";
+import { AddressPool } from "./ipam.ts";
+
+test("the gateway, the network and the broadcast address are never given to a pod", () => {
+  const pool = new AddressPool(parseCidr("10.0.0.0/29"));
+  assert.equal(pool.gateway, "10.0.0.1");
+  const all = Array.from({ length: 5 }, () => pool.allocate());
+  assert.deepEqual(all, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
+  assert.throws(() => pool.allocate(), /No free address in pod CIDR 10\.0\.0\.0\/29: all 5 are taken/);
+});
+
+test("a freed address is used again as late as possible", () => {
+  const pool = new AddressPool(parseCidr("10.0.0.0/29"));
+  const first = pool.allocate();
+  pool.release(first);
+  const next = Array.from({ length: 4 }, () => pool.allocate());
+  assert.ok(!next.includes(first));
+  assert.equal(pool.allocate(), first);
+});
+
+test("it goes on after the address that an earlier agent gave last, around what is taken", () => {
+  const pool = new AddressPool(parseCidr("10.0.0.0/29"), "10.0.0.5");
+  pool.take("10.0.0.6", addressBytes("10.0.0.6"));
+  pool.take("10.9.9.9", addressBytes("10.9.9.9"));
+  assert.equal(pool.usage.taken, 1);
+  assert.equal(pool.allocate(), "10.0.0.2");
+});
+
+test("an IPv6 range hands out canonical addresses", () => {
+  const pool = new AddressPool(parseCidr("fd00:0:0:1::/64"));
+  assert.equal(pool.gateway, "fd00:0:0:1::1");
+  assert.equal(pool.allocate(), "fd00:0:0:1::2");
+});
