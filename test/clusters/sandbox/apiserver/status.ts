@@ -47,7 +47,7 @@ export interface Named {
 }
 
 /** `deployments.apps`, or `pods` in the core group. */
-export function qualified(what: Named): string {
+function qualified(what: Named): string {
   return what.group === "" ? what.plural : `${what.plural}.${what.group}`;
 }
 

@@ -72,7 +72,7 @@ class Collection {
 }
 
 /** The key of an object in its collection. */
-export function storeKey(namespace: string | undefined, name: string): string {
+function storeKey(namespace: string | undefined, name: string): string {
   return namespace === undefined || namespace === "" ? name : `${namespace}/${name}`;
 }
 

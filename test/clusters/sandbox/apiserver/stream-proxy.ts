@@ -92,6 +92,7 @@ function unreachable(to: Destination, error: unknown): StatusError {
 
 async function upgrade(kubelet: KubeletClient, call: Call, exchange: UpgradeExchange): Promise<void> {
   const { request, socket, head } = exchange;
+  refuseTunnels(request);
   const to = destinationOf(call);
   await new Promise<void>((resolve, reject) => {
     const outgoing = requestTo(kubelet, to, request);
@@ -116,6 +117,14 @@ async function upgrade(kubelet: KubeletClient, call: Call, exchange: UpgradeExch
     socket.on("close", () => outgoing.destroy());
     outgoing.end();
   });
+}
+
+// Newer kubectl tries WebSocket protocols first that kubelets do not speak; refused, it goes on with SPDY.
+function refuseTunnels(request: http.IncomingMessage): void {
+  const protocols = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((text) => text.trim());
+  const known = protocols.filter((name) => name !== "v5.channel.k8s.io" && !name.startsWith("SPDY/3.1+"));
+  if (protocols[0] !== "" && known.length === 0)
+    throw badRequest(`unable to upgrade: none of the protocols ${protocols.join(", ")} is supported`);
 }
 
 function headText(message: http.IncomingMessage): string {
@@ -199,12 +208,7 @@ function kubeletDestination(call: Call): Destination {
   const { info, api } = call;
   const pod = getObject(call);
   const { namespace, name } = pod.metadata;
-  if (!pod.spec.nodeName)
-    throw badRequest(
-      info.subresource === "log"
-        ? `pod ${name} does not have a host assigned`
-        : `pod ${name} does not have a host assigned`,
-    );
+  if (!pod.spec.nodeName) throw badRequest(`pod ${name} does not have a host assigned`);
   const base = kubeletOf(call, api.store.get("", "nodes", undefined, pod.spec.nodeName));
   const pathOf = (kind: string, container?: string): string =>
     `/${[kind, namespace, name, ...(container === undefined ? [] : [container])].map(encodeURIComponent).join("/")}`;

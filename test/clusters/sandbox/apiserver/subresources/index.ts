@@ -3,7 +3,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Call, checkBody } from "../api.ts";
-import { answer, answerText } from "../http-answer.ts";
+import { answer, answerText, mediaType, readBody } from "../http-answer.ts";
+import { patchDocument } from "../patch/patch-object.ts";
 import { negotiate } from "../representation.ts";
 import { type Answer, type Exchange, patch, readObject, replace, write } from "../resource-handler.ts";
 import type { KubeObject } from "../resources/index.ts";
@@ -57,6 +58,9 @@ async function answerFor(call: Call, request: IncomingMessage): Promise<Answer> 
       };
     case "finalize":
       return { code: 200, object: await finalizeNamespace(call, request) };
+    case "ephemeralcontainers":
+    case "resize":
+      return await podPart(call, request);
     default:
       return await objectPart(
         call,
@@ -81,6 +85,26 @@ async function objectPart(
     default:
       throw methodNotAllowed();
   }
+}
+
+// Of the pod only this part changes, which a plain update may not touch.
+async function podPart(call: Call, request: IncomingMessage): Promise<Answer> {
+  const { info } = call;
+  if (info.verb === "get") return { code: 200, object: getObject(call) };
+  if (info.verb !== "update" && info.verb !== "patch") throw methodNotAllowed();
+  const isPatch = info.verb === "patch";
+  const sent = isPatch ? await readBody(request) : await readObject(call, request);
+  const previous = getObject(call);
+  const wanted =
+    typeof sent === "string"
+      ? patchDocument(call, previous, { contentType: mediaType(request), text: sent })
+      : sent;
+  const part = info.subresource === "resize" ? "containers" : "ephemeralContainers";
+  const object: KubeObject = structuredClone(previous);
+  object.spec[part] = wanted.spec?.[part] ?? [];
+  if (wanted.metadata?.resourceVersion) object.metadata.resourceVersion = wanted.metadata.resourceVersion;
+  const { validate: _validate, ...resource } = call.resource;
+  return { code: 200, object: updateObject({ ...call, resource }, previous, object) };
 }
 
 // A body of another kind than the resource's own.

@@ -26,6 +26,7 @@ const NAME_RULES: Record<string, (name: string) => string[]> = {
   "rbac.authorization.k8s.io/RoleBinding": pathSegmentErrors,
   "rbac.authorization.k8s.io/ClusterRole": pathSegmentErrors,
   "rbac.authorization.k8s.io/ClusterRoleBinding": pathSegmentErrors,
+  "apiregistration.k8s.io/APIService": pathSegmentErrors,
 };
 
 /** Everything wrong with an object of this kind, in the words of the API server. */
