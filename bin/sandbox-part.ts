@@ -2,6 +2,9 @@
 const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number> }>> = {
   apiserver: () => import("../test/clusters/sandbox/apiserver/index.ts"),
   "controller-manager": () => import("../test/clusters/sandbox/controller-manager/index.ts"),
+  dns: () => import("../test/clusters/sandbox/dns/index.ts"),
+  forward: () => import("../test/clusters/sandbox/forward/index.ts"),
+  internet: () => import("../test/clusters/sandbox/internet/index.ts"),
   kubelet: () => import("../test/clusters/sandbox/kubelet/index.ts"),
   scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),
 };

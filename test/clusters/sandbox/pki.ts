@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { generateKeyPairSync, randomBytes, webcrypto } from "node:crypto";
+import "./apiserver/reflect-metadata.ts";
 import * as x509 from "@peculiar/x509";
 
 /** A certificate with its key, both PEM. */
@@ -33,8 +34,8 @@ function pem(label: string, der: ArrayBuffer): string {
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
-async function newKeys(): Promise<{ keys: CryptoKeyPair; pem: string }> {
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as CryptoKeyPair;
+async function newKeys(): Promise<{ keys: webcrypto.CryptoKeyPair; pem: string }> {
+  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
   return { keys, pem: pem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)) };
 }
 

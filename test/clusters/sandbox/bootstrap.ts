@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { KubeClient, KubeObject } from "../../../lib/kube.ts";
+import { dnsManifests } from "./dns/manifests.ts";
+import { kubeProxyManifests } from "./kube-proxy-manifests.ts";
+import { controlPlaneTaint } from "./parts.ts";
+import type { ClusterPlan } from "./plan.ts";
+
+/** Gives nodes the labels and the taint that a kubelet may not give itself. */
+export async function labelNodes(kube: KubeClient, plan: ClusterPlan): Promise<void> {
+  for (const node of plan.nodes) {
+    const path = `/api/v1/nodes/${node.name}`;
+    const roles = { [`node-role.kubernetes.io/${node.role}`]: "" };
+    const labels = {
+      ...(node.role === "control-plane" ? roles : {}),
+      "topology.kubernetes.io/region": "sandbox",
+      "topology.kubernetes.io/zone": node.zone,
+    };
+    await kube.patch(path, "merge", { metadata: { labels } });
+    if (node.role === "control-plane") await taint(kube, path);
+  }
+}
+
+async function taint(kube: KubeClient, path: string): Promise<void> {
+  const node = await kube.get(path);
+  const taints = (node.spec?.taints ?? []) as { key: string }[];
+  if (taints.some(({ key }) => key === controlPlaneTaint.key)) return;
+  await kube.patch(path, "strategic", { spec: { taints: [controlPlaneTaint] } });
+}
+
+const collections: Record<string, string> = {
+  ServiceAccount: "/api/v1/namespaces/NS/serviceaccounts",
+  ConfigMap: "/api/v1/namespaces/NS/configmaps",
+  Service: "/api/v1/namespaces/NS/services",
+  ClusterRole: "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+  ClusterRoleBinding: "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+  Deployment: "/apis/apps/v1/namespaces/NS/deployments",
+  DaemonSet: "/apis/apps/v1/namespaces/NS/daemonsets",
+};
+
+/** Applies what belongs to every cluster: cluster DNS and, where there is a real one, kube-proxy. */
+export async function applyClusterObjects(kube: KubeClient, plan: ClusterPlan): Promise<string> {
+  const withProxy = plan.assets?.parts.includes("kube-proxy") === true;
+  const objects: KubeObject[] = [...dnsManifests(plan), ...(withProxy ? kubeProxyManifests(plan) : [])];
+  for (const object of objects) {
+    const collection = collections[object.kind!]!.replace("NS", object.metadata.namespace ?? "");
+    await kube.apply(`${collection}/${object.metadata.name}`, object, "sandbox");
+  }
+  return withProxy ? "kube-dns, kube-proxy" : "kube-dns; Services work once something implements them";
+}
