@@ -29,7 +29,7 @@ before(async () => {
   plane = await startTestControlPlane();
   for (const name of ["n1", "n2", "n3"]) await plane.kubelets.addNode(name);
 });
-after(() => plane.stop());
+after(() => plane?.stop());
 
 test("every node gets pod networks of its own, one a family", async () => {
   const nodes = await plane.untilList(pathOf(resources.nodes), "pod networks", (items) =>

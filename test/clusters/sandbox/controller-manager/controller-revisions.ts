@@ -8,11 +8,11 @@ import { type KnownResource, pathOf, resources } from "./resources.ts";
 export const revisionHashLabel = "controller-revision-hash";
 
 /** The patch that a revision keeps: it puts the whole template back. */
-export function revisionData(owner: KubeObject): any {
+function revisionData(owner: KubeObject): any {
   return { spec: { template: { ...owner.spec.template, $patch: "replace" } } };
 }
 
-export const revisionNumber = (revision: KubeObject): number => revision.revision ?? 0;
+const revisionNumber = (revision: KubeObject): number => revision.revision ?? 0;
 
 /** A revision's hash, as pods of a DaemonSet carry it. */
 export function revisionHash(revision: KubeObject): string {

@@ -21,7 +21,7 @@ export interface RolloutStep {
 const isDying = (pod: KubeObject): boolean => pod.metadata.deletionTimestamp !== undefined;
 
 /** How many nodes may lack an available pod, and how many may have two, during a rolling update. */
-export function daemonBounds(set: KubeObject, desired: number): { maxUnavailable: number; maxSurge: number } {
+function daemonBounds(set: KubeObject, desired: number): { maxUnavailable: number; maxSurge: number } {
   const rolling = set.spec.updateStrategy?.rollingUpdate ?? {};
   const maxSurge = portionOf(rolling.maxSurge, desired, "up", 0);
   const maxUnavailable = portionOf(rolling.maxUnavailable, desired, "up", maxSurge > 0 ? 0 : 1);

@@ -80,3 +80,13 @@ export function setAnnotations(
     Object.entries(wanted).every(([key, value]) => present[key] === value);
   return isSame ? undefined : wanted;
 }
+
+/** The idle ReplicaSets beyond the history that a Deployment keeps, oldest first. */
+export function surplusSets(deployment: KubeObject, old: KubeObject[]): KubeObject[] {
+  const limit = deployment.spec.revisionHistoryLimit ?? 10;
+  const idle = old
+    .filter((set) => wantedReplicas(set) === 0 && (set.status?.replicas ?? 0) === 0)
+    .filter((set) => set.metadata.deletionTimestamp === undefined)
+    .sort((a, b) => revisionOf(a) - revisionOf(b));
+  return idle.slice(0, Math.max(0, idle.length - limit));
+}

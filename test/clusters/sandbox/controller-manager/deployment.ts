@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAlreadyExists, isNotFound, type KubeClient, type KubeObject } from "../../../../lib/kube.ts";
+import { isAlreadyExists, type KubeClient, type KubeObject } from "../../../../lib/kube.ts";
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
 import { isEmptySelector } from "../../../../lib/label-selector.ts";
 import type { Controller } from "./controllers.ts";
@@ -11,7 +11,7 @@ import {
   rolloutBounds,
   wantedReplicas,
 } from "./deployment-math.ts";
-import { hashLabel, newReplicaSet, revisionOf, setAnnotations } from "./deployment-sets.ts";
+import { hashLabel, newReplicaSet, revisionOf, setAnnotations, surplusSets } from "./deployment-sets.ts";
 import { deploymentStatus, isComplete, progressing, untilDeadlineMs } from "./deployment-status.ts";
 import type { EventRecorder } from "./event-recorder.ts";
 import { claimOwned, controllerOf } from "./ownership.ts";
@@ -71,11 +71,8 @@ export class Deployments {
     const deployment = this.#deployments.get(key);
     if (deployment === undefined) return undefined;
     if (isEmptySelector(deployment.spec.selector)) {
-      this.#events.warning(
-        deployment,
-        "SelectingAll",
-        "This deployment is selecting all pods. A non-empty selector is required.",
-      );
+      const text = "This deployment is selecting all pods. A non-empty selector is required.";
+      this.#events.warning(deployment, "SelectingAll", text);
       return undefined;
     }
     const owned = await claimOwned(
@@ -306,16 +303,7 @@ export class Deployments {
   }
 
   async #removeOldSets({ deployment, old }: Rollout): Promise<void> {
-    const limit = deployment.spec.revisionHistoryLimit ?? 10;
-    const idle = old
-      .filter((set) => wantedReplicas(set) === 0 && (set.status?.replicas ?? 0) === 0)
-      .filter((set) => set.metadata.deletionTimestamp === undefined)
-      .sort((a, b) => revisionOf(a) - revisionOf(b));
-    for (const set of idle.slice(0, Math.max(0, idle.length - limit)))
-      await this.#client
-        .delete(pathOf(resources.replicaSets, set.metadata.namespace, set.metadata.name))
-        .catch((error) => {
-          if (!isNotFound(error)) throw error;
-        });
+    for (const { metadata } of surplusSets(deployment, old))
+      await this.#client.deleteIfExists(pathOf(resources.replicaSets, metadata.namespace, metadata.name));
   }
 }

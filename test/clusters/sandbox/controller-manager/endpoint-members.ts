@@ -49,12 +49,12 @@ function podAddresses(pod: KubeObject): string[] {
 }
 
 /** The pod's address of a family, if it has one. */
-export function podAddress(pod: KubeObject, family: Family): string | undefined {
+function podAddress(pod: KubeObject, family: Family): string | undefined {
   return podAddresses(pod).find((address) => addressFamily(address) === family);
 }
 
 /** The number that a Service port means in this pod; undefined for a name that the pod does not have. */
-export function targetPort(pod: KubeObject, port: any): number | undefined {
+function targetPort(pod: KubeObject, port: any): number | undefined {
   const target = port.targetPort ?? port.port;
   if (typeof target === "number") return target;
   const sidecars = (pod.spec.initContainers ?? []).filter((entry: any) => entry.restartPolicy === "Always");

@@ -17,8 +17,7 @@ export interface JobCounts {
 }
 
 export const isIndexed = (job: KubeObject): boolean => job.spec.completionMode === "Indexed";
-export const podIndex = (pod: KubeObject): number =>
-  Number(pod.metadata.annotations?.[indexAnnotation] ?? -1);
+const podIndex = (pod: KubeObject): number => Number(pod.metadata.annotations?.[indexAnnotation] ?? -1);
 
 /** Counts pods; what was counted before is not forgotten when a pod is deleted. */
 export function countPods(job: KubeObject, pods: KubeObject[]): JobCounts {

@@ -17,7 +17,7 @@ export function freeSubnet(cluster: Cidr, maskSize: number, taken: Set<string>):
   return undefined;
 }
 
-export function nodePodCidrs(node: KubeObject): string[] {
+function nodePodCidrs(node: KubeObject): string[] {
   return node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
 }
 

@@ -75,7 +75,7 @@ export function replicaSetController(controller: Controller): void {
 }
 
 /** The status of a ReplicaSet with these active pods. */
-export function replicaSetStatus(
+function replicaSetStatus(
   set: KubeObject,
   active: KubeObject[],
   failure: unknown,

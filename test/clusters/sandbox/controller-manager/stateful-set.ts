@@ -175,7 +175,7 @@ export class StatefulSets {
 }
 
 /** The status of a StatefulSet with these pods. */
-export function statefulStatus(
+function statefulStatus(
   set: KubeObject,
   owned: KubeObject[],
   { current, update }: Revisions,

@@ -22,7 +22,7 @@ before(async () => {
   plane = await startTestControlPlane(["--node-monitor-grace-period=4s"]);
   for (const name of ["n1", "n2"]) await plane.kubelets.addNode(name);
 });
-after(() => plane.stop());
+after(() => plane?.stop());
 
 test("a StatefulSet makes its pods in order and updates them from the last", async () => {
   const path = pathOf(resources.statefulSets, namespace, "db");

@@ -33,7 +33,7 @@ function refusedByNode(pod: KubeObject, { node }: NodeInfo): Refusal | undefined
 }
 
 /** The resources of which a node has too little left, named as the scheduler's messages do. */
-export function insufficient(pod: KubeObject, info: NodeInfo): string[] {
+function insufficient(pod: KubeObject, info: NodeInfo): string[] {
   const reasons: string[] = [];
   const slots = info.allocatable.get("pods");
   if (slots !== undefined && (info.pods.size + 1) * 1_000 > slots) reasons.push("Too many pods");

@@ -11,11 +11,11 @@ interface AffinityTerm {
   topologyKey: string;
 }
 
-export const required = "requiredDuringSchedulingIgnoredDuringExecution";
+const required = "requiredDuringSchedulingIgnoredDuringExecution";
 export const preferred = "preferredDuringSchedulingIgnoredDuringExecution";
 
 /** Whether a term that `owner` states speaks of `other`. */
-export function termSelects(
+function termSelects(
   term: AffinityTerm,
   owner: KubeObject,
   other: KubeObject,

@@ -11,7 +11,7 @@ import { topologySpreadCrowd } from "./topology-spread.ts";
 const assumed: Record<string, number> = { cpu: 100, memory: 200 * 2 ** 20 * 1_000 };
 
 /** Share of the node left free with the pod on it, 0 to 100, mean of processor and memory. */
-export function leastAllocated(pod: KubeObject, info: NodeInfo): number {
+function leastAllocated(pod: KubeObject, info: NodeInfo): number {
   const shares = Object.keys(assumed).map((name) => {
     const total = info.allocatable.get(name) ?? 0;
     if (total === 0) return 0;
