@@ -74,7 +74,7 @@ for (const routing of ["vxlan", "direct"] as const)
       ["pod to pod across nodes", "n1p1", "10.244.2.11:8080", "n2p1 ::ffff:10.244.1.11"],
       ["pod to pod across nodes, IPv6", "n1p1", "[fd10:244:0:2::11]:8080", "n2p1 fd10:244:0:1::11"],
       ["pod to its node", "n1p1", "172.31.0.2:8080", "n1 ::ffff:10.244.1.11"],
-      ["node to its pod", "n1", "10.244.1.12:8080", "n1p2 ::ffff:10.244.1.1"],
+      ["node to its pod", "n1", "10.244.1.12:8080", "n1p2 ::ffff:172.31.0.2"],
       ["pod to the world, masqueraded", "n1p1", "172.31.0.1:8080", "ext ::ffff:172.31.0.2"],
       ["pod to the world, IPv6", "n1p1", "[fd31::1]:8080", "ext fd31::2"],
       ["pod to a ClusterIP", "n1p1", "10.96.0.10:80", "n2p1 ::ffff:10.244.1.11"],
