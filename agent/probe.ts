@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { createSocket } from "node:dgram";
-import { existsSync, mkdtempSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmdirSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { errorMessage } from "../lib/errors.ts";
@@ -71,18 +71,16 @@ function probeObject(object: string, flags: number): void {
 function probeCgroup(): void {
   const root = cgroupRoot();
   if (root === undefined) throw new Error("no cgroup version 2 hierarchy below /sys/fs/cgroup");
-  const cgroupPath = mkdtempSync(join(root, "shunt-probe-"));
-  const object = loadObject(buildFile("bpf/socket.bpf.o"), { config: configLayout.encode({}) });
-  const pins = mkdtempSync(join(bpffsRoot, "shunt-probe-"));
-  try {
-    const pinPath = join(pins, "link");
-    attachCgroup({ cgroupPath, hook: "connect4", programFd: object.programFd("sock_connect4"), pinPath });
-    detachPinned(pinPath);
-  } finally {
-    object.close();
-    rmSync(pins, { recursive: true, force: true });
-    rmdirSync(cgroupPath);
-  }
+  using undo = new DisposableStack();
+  const object = undo.adopt(
+    loadObject(buildFile("bpf/socket.bpf.o"), { config: configLayout.encode({}) }),
+    (it) => it.close(),
+  );
+  const pins = undo.adopt(mkdtempSync(join(bpffsRoot, "shunt-probe-")), (path) => rmdirSync(path));
+  const cgroupPath = undo.adopt(mkdtempSync(join(root, "shunt-probe-")), (path) => rmdirSync(path));
+  const pinPath = join(pins, "link");
+  undo.defer(() => void detachPinned(pinPath));
+  attachCgroup({ cgroupPath, hook: "connect4", programFd: object.programFd("sock_connect4"), pinPath });
 }
 
 async function probeLink(name: string, type: string): Promise<void> {

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent alone on a node that is a network and mount namespace of its own: an API server with objects, pods
+// that are bare network namespaces, and the CNI plugin called as a container runtime calls it.
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { customResourceDefinitions } from "../../installer/manifests.ts";
+import { connectKube, type KubeClient } from "../../lib/kube.ts";
+import { run } from "../../lib/run.ts";
+import { waitFor } from "../../lib/wait.ts";
+import { startTestApiServer, type TestApiServer } from "../clusters/sandbox/apiserver/testing.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const inside = process.env.SHUNT_TEST_NODE === "1";
+const cgroupTree = "/sys/fs/cgroup/unified";
+
+/** What makes a pair of fresh namespaces look like a node with an uplink to a "world". */
+const nodeSetup = `
+set -e
+mount -t tmpfs tmpfs /run; mkdir -p /run/netns /run/cgroup; mount --bind /run/netns /run/netns; mount --make-shared /run/netns
+mkdir -p /etc/cni /opt/cni; mount -t tmpfs tmpfs /etc/cni; mount -t tmpfs tmpfs /opt/cni
+mount --bind "$SHUNT_TEST_CGROUP" /run/cgroup
+mount -t sysfs sysfs /sys; mount -t bpf bpf /sys/fs/bpf
+ip link set lo up; ip netns add world; ip link add eth0 type veth peer name eth0 netns world
+ip addr add 172.31.0.2/24 dev eth0; ip addr add fd31::2/64 dev eth0 nodad; ip link set eth0 up
+ip -n world link set lo up; ip -n world addr add 172.31.0.1/24 dev eth0; ip -n world addr add fd31::1/64 dev eth0 nodad
+ip -n world addr add 192.0.2.10/32 dev lo; ip -n world link set eth0 up; ip route add default via 172.31.0.1
+exec "$@"`;
+
+describe("the agent alone on a node", () => {
+  if (inside) return;
+  test("serves pods, survives and goes without a trace", async () => {
+    const cgroup = mkdtempSync(`${cgroupTree}/shunt-agent-test-`);
+    try {
+      const args = ["-n", "-m", "--propagation", "private", "sh", "-c", nodeSetup, "sh"];
+      const self = [process.execPath, "--test", "--test-reporter=spec", fileURLToPath(import.meta.url)];
+      const result = await run("unshare", [...args, ...self], {
+        env: { SHUNT_TEST_NODE: "1", SHUNT_TEST_CGROUP: cgroup, NODE_TEST_CONTEXT: undefined },
+        timeoutMs: 180_000,
+        allowFailure: true,
+      });
+      assert.equal(result.exitCode, 0, result.stdout.slice(-6000) + result.stderr.slice(-2000));
+      assert.match(result.stdout, /pass 6/);
+    } finally {
+      await waitFor(
+        "the cgroup to be empty",
+        () => {
+          rmdirSync(cgroup);
+          return true;
+        },
+        { timeoutMs: 10_000 },
+      );
+    }
+  });
+});
+
+if (inside)
+  describe("on the node", () => {
+    let server: TestApiServer;
+    let kube: KubeClient;
+    let agent: ChildProcess;
+
+    const sh = async (script: string) => (await run("sh", ["-c", script], { allowFailure: true })).stdout;
+    const startAgent = () => {
+      const args = ["bin/agent.ts", "--config", "/run/config.yaml", "--kubeconfig", server.kubeconfig];
+      agent = spawn(process.execPath, [...args, "--node-name", "n1", "--cgroup-root", "/run/cgroup"], {
+        cwd: root,
+        stdio: ["ignore", "ignore", "inherit"],
+      });
+    };
+    const stopAgent = async (signal: NodeJS.Signals) => {
+      const ended = new Promise((resolve) => agent.once("exit", resolve));
+      agent.kill(signal);
+      return await ended;
+    };
+    const status = async () => JSON.parse(await sh("curl -s --max-time 5 http://127.0.0.1:9879/status"));
+    const whenReady = () =>
+      waitFor("the agent to be ready", async () => (await status()).ready === true, { timeoutMs: 60_000 });
+    const cni = async (command: string, container: string, netns: string, config: object = {}) => {
+      const result = await run("/opt/cni/bin/shunt-cni", [], {
+        env: {
+          CNI_COMMAND: command,
+          CNI_CONTAINERID: container,
+          CNI_NETNS: `/var/run/netns/${netns}`,
+          CNI_IFNAME: "eth0",
+          CNI_PATH: "/opt/cni/bin",
+          CNI_ARGS: `K8S_POD_NAMESPACE=default;K8S_POD_NAME=${container}`,
+        },
+        input: JSON.stringify({ cniVersion: "1.0.0", name: "shunt", type: "shunt-cni", ...config }),
+        allowFailure: true,
+      });
+      return {
+        exitCode: result.exitCode,
+        body: result.stdout === "" ? undefined : JSON.parse(result.stdout),
+      };
+    };
+    const addPod = async (name: string) => {
+      await run("ip", ["netns", "add", name]);
+      const { exitCode, body } = await cni("ADD", name, name);
+      assert.equal(exitCode, 0, JSON.stringify(body));
+      return body.ips.map((ip: any) => ip.address.split("/")[0]) as string[];
+    };
+    const inPod = (pod: string, command: string) =>
+      sh(`echo $$ > /run/cgroup/cgroup.procs; exec nsenter --net=/run/netns/${pod} ${command}`);
+
+    before(async () => {
+      server = await startTestApiServer({ serviceCidrs: ["10.96.0.0/16"] });
+      kube = await connectKube({ kubeconfig: server.kubeconfig });
+      for (const crd of customResourceDefinitions())
+        await kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd);
+      const podCIDRs = ["10.244.1.0/24", "fd10:244:0:1::/64"];
+      const taints = [{ key: "node.shunt.dev/agent-not-ready", effect: "NoSchedule" }];
+      const node = { apiVersion: "v1", kind: "Node", metadata: { name: "n1" } };
+      await kube.create("/api/v1/nodes", { ...node, spec: { podCIDR: podCIDRs[0], podCIDRs, taints } });
+      const addresses = ["172.31.0.2", "fd31::2"].map((address) => ({ type: "InternalIP", address }));
+      await kube.patch("/api/v1/nodes/n1/status", "merge", { status: { addresses } });
+      writeFileSync(
+        "/run/config.yaml",
+        "clusterPodCIDRs: [10.244.0.0/16, 'fd10:244::/56']\nlogLevel: warn\n",
+      );
+      startAgent();
+      await whenReady();
+    });
+    after(async () => {
+      if (agent.exitCode === null && agent.signalCode === null) await stopAgent("SIGKILL");
+      await server.stop();
+    });
+
+    test("two pods reach each other, the node and the world, over both families", async () => {
+      const a = await addPod("a");
+      const b = await addPod("b");
+      assert.deepEqual(
+        [a, b],
+        [
+          ["10.244.1.2", "fd10:244:0:1::2"],
+          ["10.244.1.3", "fd10:244:0:1::3"],
+        ],
+      );
+      for (const target of [...b, "10.244.1.1", "172.31.0.2", "192.0.2.10"])
+        assert.match(await inPod("a", `ping -c1 -W2 ${target}`), / 0% packet loss/, target);
+      assert.equal((await cni("CHECK", "a", "a")).exitCode, 0);
+      const again = await cni("ADD", "a", "a");
+      assert.equal(again.body.ips[0].address, "10.244.1.2/32");
+      const { taints = [] } = (await kube.get("/api/v1/nodes/n1")).spec;
+      assert.ok(taints.every((taint: any) => taint.key !== "node.shunt.dev/agent-not-ready"));
+    });
+
+    test("a Service answers on its cluster address and its node port", async () => {
+      const ports = [{ name: "http", port: 80, targetPort: 8080, nodePort: 30080 }];
+      const web = { apiVersion: "v1", kind: "Service", metadata: { name: "web" } };
+      await kube.create("/api/v1/namespaces/default/services", {
+        ...web,
+        spec: { type: "NodePort", clusterIP: "10.96.0.77", ports },
+      });
+      await kube.create("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", {
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        metadata: { name: "web-1", labels: { "kubernetes.io/service-name": "web" } },
+        addressType: "IPv4",
+        ports: [{ name: "http", port: 8080, protocol: "TCP" }],
+        endpoints: [{ addresses: ["10.244.1.3"], nodeName: "n1", conditions: { ready: true } }],
+      });
+      writeFileSync("/run/index.html", "hello");
+      const httpd = spawn("nsenter", [
+        "--net=/run/netns/b",
+        "/bin/busybox",
+        "httpd",
+        "-f",
+        "-p",
+        "8080",
+        "-h",
+        "/run",
+      ]);
+      try {
+        await waitFor(
+          "the Service to answer",
+          async () => (await inPod("a", "curl -s --max-time 2 http://10.96.0.77/index.html")) === "hello",
+          { timeoutMs: 10_000 },
+        );
+        const world =
+          "nsenter --net=/run/netns/world curl -s --max-time 3 http://172.31.0.2:30080/index.html";
+        assert.equal(await sh(world), "hello");
+      } finally {
+        httpd.kill();
+      }
+    });
+
+    test("a pod that comes while the agent is dead waits, and nothing that runs is disturbed", async () => {
+      const pings = inPod("a", "ping -i 0.01 -c 300 -q 10.244.1.3");
+      await stopAgent("SIGKILL");
+      const added = addPod("c");
+      startAgent();
+      assert.deepEqual(await added, ["10.244.1.4", "fd10:244:0:1::4"]);
+      await whenReady();
+      assert.match(await pings, / 0% packet loss/);
+      assert.match(await inPod("c", "ping -c1 -W2 10.244.1.3"), / 0% packet loss/);
+    });
+
+    test("modes change without a restart", async () => {
+      const set = (spec: object) => kube.patch("/apis/shunt.dev/v1alpha1/nodes/n1", "merge", { spec });
+      await set({ services: "off", podNetwork: "standby" });
+      await waitFor("services to be off", async () => (await status()).layers.services.mode === "off", {
+        timeoutMs: 10_000,
+      });
+      await waitFor("nothing to be attached", () => readdirSync("/etc/cni/net.d").length === 0, {
+        timeoutMs: 10_000,
+      });
+      const attached = () =>
+        readdirSync("/sys/fs/bpf/shunt/v1/links").filter((name) => name.startsWith("cgroup"));
+      await waitFor("the sockets to be free", () => attached().length === 0, { timeoutMs: 10_000 });
+      await set({ services: "on", podNetwork: "active" });
+      await waitFor("services to be on", () => attached().length === 8, { timeoutMs: 10_000 });
+      await waitFor("the CNI configuration", () => readdirSync("/etc/cni/net.d").length === 1, {
+        timeoutMs: 10_000,
+      });
+    });
+
+    test("pods that come and go, crash or vanish leave nothing", async () => {
+      const pods = Array.from({ length: 24 }, (_, index) => `churn${index}`);
+      await Promise.all(
+        pods.map(async (pod, index) => {
+          await addPod(pod);
+          if (index % 3 !== 0) assert.equal((await cni("DEL", pod, pod)).exitCode, 0);
+          await run("ip", ["netns", "delete", pod]);
+        }),
+      );
+      assert.equal((await cni("DEL", "churn1", "gone")).exitCode, 0);
+      const valid = ["a", "b", "c"].map((containerID) => ({ containerID, ifname: "eth0" }));
+      const gc = await cni("GC", "", "", { cniVersion: "1.1.0", "cni.dev/valid-attachments": valid });
+      assert.equal(gc.exitCode, 0, JSON.stringify(gc.body));
+      const { endpoints, pools } = await status();
+      assert.equal(endpoints.length, 3);
+      assert.deepEqual(
+        pools.map((pool: any) => pool.taken),
+        [3, 3],
+      );
+      assert.equal((await sh("ip -o link | grep -c shv")).trim(), "3");
+    });
+
+    test("cleanup takes everything away", async () => {
+      assert.equal(await stopAgent("SIGTERM"), 0);
+      const clean = await run(process.execPath, ["bin/agent.ts", "--cleanup"], { cwd: root });
+      assert.match(clean.stdout, /removed device shunt_vxlan/);
+      assert.equal(
+        await sh("ip -o link | grep -E 'shv|shunt'; ip route show proto 83; ip -6 route show proto 83"),
+        "",
+      );
+      assert.equal(await sh("find /sys/fs/bpf/shunt /run/shunt /etc/cni/net.d /opt/cni/bin -mindepth 1"), "");
+      const again = await run(process.execPath, ["bin/agent.ts", "--cleanup"], { cwd: root });
+      assert.equal(again.stdout, "nothing to remove\n");
+    });
+  });
