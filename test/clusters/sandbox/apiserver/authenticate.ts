@@ -13,8 +13,16 @@ export function authenticate(api: Api, request: IncomingMessage): UserInfo {
   return impersonated(api, request, user);
 }
 
+const certificateUsers = new WeakMap<TLSSocket, UserInfo>();
+
 function fromCertificate(socket: TLSSocket): UserInfo | undefined {
   if (socket.authorized !== true) return undefined;
+  const known = certificateUsers.get(socket) ?? readCertificate(socket);
+  if (known !== undefined) certificateUsers.set(socket, known);
+  return known;
+}
+
+function readCertificate(socket: TLSSocket): UserInfo | undefined {
   const subject = socket.getPeerCertificate().subject as unknown as
     | Record<string, string | string[] | undefined>
     | undefined;

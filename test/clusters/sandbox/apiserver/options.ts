@@ -8,7 +8,7 @@ export interface ApiServerOptions {
   bindAddress: string;
   /** 0 takes a free port. */
   securePort: number;
-  /** Where the `kubernetes` Service leads; the bind address if unset. */
+  /** Where the `kubernetes` Service leads; if unset the bind address, or the first one of the machine. */
   advertiseAddress?: string;
   tlsCert: string;
   tlsKey: string;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { once } from "node:events";
 import https from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { networkInterfaces } from "node:os";
 import { errorMessage, ShuntError } from "../../../../lib/errors.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import type { Api } from "./api.ts";
@@ -57,12 +58,18 @@ export async function startApiServer(options: ApiServerOptions, log: Logger): Pr
 
 function advertised(options: ApiServerOptions): string {
   if (options.advertiseAddress !== undefined) return options.advertiseAddress;
-  return ["0.0.0.0", "::"].includes(options.bindAddress) ? "127.0.0.1" : options.bindAddress;
+  if (!["0.0.0.0", "::"].includes(options.bindAddress)) return options.bindAddress;
+  const family = options.serviceCidrs[0]!.includes(":") ? "IPv6" : "IPv4";
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const outside = addresses.find(
+    (entry) => !entry.internal && entry.family === family && !entry.address.startsWith("fe80:"),
+  );
+  return outside?.address ?? (family === "IPv6" ? "::1" : "127.0.0.1");
 }
 
-const sockets = new WeakMap<https.Server, Set<import("node:net").Socket>>();
+const sockets = new WeakMap<https.Server, Set<Socket>>();
 
-function socketsOf(server: https.Server): Set<import("node:net").Socket> {
+function socketsOf(server: https.Server): Set<Socket> {
   return sockets.get(server) ?? new Set();
 }
 
@@ -85,7 +92,7 @@ async function listen(api: Api, options: ApiServerOptions): Promise<https.Server
     (request, response) => void handleRequest(api, stream, request, response),
   );
   server.on("upgrade", (request, socket, head) => void handleUpgrade(api, stream, request, socket, head));
-  const open = new Set<import("node:net").Socket>();
+  const open = new Set<Socket>();
   sockets.set(server, open);
   server.on("connection", (socket) => {
     open.add(socket);
