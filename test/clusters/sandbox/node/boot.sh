@@ -4,9 +4,9 @@
 # root of its own, pivots into it and becomes sandbox-init. Everything is mounted in this mount namespace only,
 # so it is gone when the node's last process is.
 #
-#   boot.sh NODE_DIR NODE_NAME REPO_DIR NODE_BINARY [ASSETS_DIR]
+#   boot.sh NODE_DIR NODE_NAME REPO_DIR NODE_BINARY CACHE_DIR IMAGES(disk|memory) [ASSETS_DIR]
 set -eu
-dir=$1 name=$2 repo=$3 node_binary=$4 assets=${5:-}
+dir=$1 name=$2 repo=$3 node_binary=$4 cache=$5 images=$6 assets=${7:-}
 
 # The machine's /proc is still here: its "self" is this process as the machine sees it; exec keeps both.
 read -r stat_line </proc/self/stat
@@ -40,7 +40,11 @@ mount --bind "$dir/opt" opt
 mount -t tmpfs -o mode=755 sandbox run
 mount -t tmpfs -o mode=1777 sandbox tmp
 chmod 700 root
-mkdir -p run/lock run/netns run/sandbox var/lib var/log var/tmp var/cache
+mkdir -p run/lock run/netns run/sandbox var/lib/containerd var/log var/tmp var/cache/node
+mount --bind "$cache" var/cache/node
+if [ "$images" = memory ]; then
+  mount -t tmpfs -o mode=711,size=6g sandbox var/lib/containerd
+fi
 chmod 1777 var/tmp run/lock
 [ -h var/run ] || ln -s /run var/run
 [ -h var/lock ] || ln -s /run/lock var/lock
@@ -141,5 +145,5 @@ rmdir /old
 mount --make-rshared /
 ip link set lo up
 cd /
-exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux NODE_NAME="$name" \
+exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux NODE_NAME="$name" NODE_COMPILE_CACHE=/var/cache/node \
   /opt/shunt/build/bin/sandbox-init /run/sandbox/services /var/log </dev/null

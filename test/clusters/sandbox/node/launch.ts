@@ -42,7 +42,19 @@ export async function prepareNode(cluster: string, node: string): Promise<string
   const dir = nodeDir(cluster, node);
   for (const folder of nodeFolders) await mkdir(path.join(dir, folder), { recursive: true });
   await mkdir(path.join(clusterDir(cluster), "logs"), { recursive: true });
+  await mkdir(compileCache, { recursive: true });
   return dir;
+}
+
+/** Where nodes share what Node.js has compiled, so that the parts start faster the next time. */
+const compileCache = path.join(repoDir, "build/node-cache");
+
+const enoughBytes = 8 * 1024 ** 3;
+
+/** Unpacked images lie in memory where there is plenty: importing and deleting is several times faster. */
+function imagesIn(): "memory" | "disk" {
+  const available = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1];
+  return Number(available ?? 0) * 1024 > enoughBytes ? "memory" : "disk";
 }
 
 /** Boots a node whose folders are prepared. Returns the number of its first process. */
@@ -56,10 +68,7 @@ export function bootNode(
     namespaces: ["--net", "--mount", "--pid", "--uts", "--ipc", "--cgroup"],
     script: "boot.sh",
     args: [
-      nodeDir(cluster, node),
-      node,
-      repoDir,
-      process.execPath,
+      ...[nodeDir(cluster, node), node, repoDir, process.execPath, compileCache, imagesIn()],
       ...(assets === undefined ? [] : [assets]),
     ],
     signal,
