@@ -17,6 +17,8 @@ export interface LabOptions {
   name: string;
   /** How pods of the two nodes reach each other. */
   routing: "vxlan" | "direct";
+  /** Join the nodes by a plain veth pair, without the switch and the outside host on it. */
+  noOutside?: boolean;
 }
 
 interface LabNode {
@@ -88,7 +90,7 @@ export class DatapathLab {
     await run("mount", ["-t", "bpf", "bpf", this.#folder]);
     for (const part of ["ext", "n1", "n2", "n1p1", "n1p2", "n2p1"])
       await run("ip", ["netns", "add", `${this.name}${part}`]);
-    await this.#ip("ext", outsideCommands(this.name));
+    await this.#ip("ext", options.noOutside === true ? wireCommands(this.name) : outsideCommands(this.name));
     for (const number of [1, 2] as const) await this.#openNode(number, options);
     this.#attachSockets();
   }
@@ -107,15 +109,16 @@ export class DatapathLab {
     fillMaps(node, options.routing);
     this.#attach(node, "overlay", "shunt_vxlan", index("shunt_vxlan"));
     this.#attach(node, "netdev", "eth0", index("eth0"));
-    for (const pod of number === 1 ? [1, 2] : [1]) await this.#openPod(node, pod);
+    for (const pod of number === 1 ? [1, 2] : [1])
+      await this.#openPod(node, pod, options.routing === "vxlan" ? 1450 : 1500);
   }
 
-  async #openPod(node: LabNode, pod: number): Promise<void> {
+  async #openPod(node: LabNode, pod: number, mtu: number): Promise<void> {
     const { number } = node;
     const device = `shv${pod}`;
     const addresses = podAddresses(number, pod);
     await this.#ip(`n${number}`, [
-      `link add ${device} mtu 1450 type veth peer name eth0 mtu 1450 address ${podMac(pod)} netns ${this.name}n${number}p${pod}`,
+      `link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} address ${podMac(pod)} netns ${this.name}n${number}p${pod}`,
       `link set ${device} address ${hostMac} up`,
       ...addresses.map((address) => `route add ${address} dev ${device}`),
       ...addresses.map((address) => `neigh replace ${address} lladdr ${podMac(pod)} dev ${device}`),
@@ -208,6 +211,10 @@ function outsideCommands(name: string): string[] {
   return ["link set lo up", "link add switch0 type bridge", ...ports, "link set switch0 up", ...addresses];
 }
 
+function wireCommands(name: string): string[] {
+  return [`link add eth0 netns ${name}n1 type veth peer name eth0 netns ${name}n2`];
+}
+
 function nodeCommands(node: 1 | 2, routing: "vxlan" | "direct"): string[] {
   const other = node === 1 ? 2 : 1;
   const [address4, address6] = nodeAddresses(node);
@@ -287,4 +294,16 @@ function fillMaps(node: LabNode, routing: "vxlan" | "direct"): void {
   for (const number of [node.number, other])
     for (const address of nodeAddresses(number))
       write(`${address}/${address.includes(":") ? 128 : 32}`, nodeFlags);
+}
+
+/** A lab whose nodes are joined by a plain wire, for benchmarks. */
+export async function openLab(options: LabOptions): Promise<DatapathLab> {
+  const lab = new DatapathLab(options.name);
+  try {
+    await lab.open({ noOutside: true, ...options });
+    return lab;
+  } catch (error) {
+    await lab.close();
+    throw error;
+  }
 }
