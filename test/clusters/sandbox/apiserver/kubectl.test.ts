@@ -38,7 +38,7 @@ for (const program of kubectlPrograms())
       server = await startTestApiServer();
       kubectl = kubectlFor(program, server.kubeconfig);
     });
-    after(async () => await server.stop());
+    after(async () => await server?.stop());
 
     test("create, get, describe, delete", async () => {
       assert.equal(await ok("create configmap a --from-literal=k=v"), "configmap/a created\n");

@@ -21,8 +21,8 @@ before(async () => {
   await kube.create(`${CORE}/serviceaccounts`, { metadata: { name: "default" } });
 });
 after(async () => {
-  kube.close();
-  await server.stop();
+  kube?.close();
+  await server?.stop();
 });
 
 const CORE = "/api/v1/namespaces/default";

@@ -39,8 +39,13 @@ export async function startApiServer(options: ApiServerOptions, log: Logger): Pr
   const api: Api = { store, registry, openApi, tokens, log };
   const server = await listen(api, options);
   const { port } = server.address() as AddressInfo;
-  followCrds(api);
-  bootstrap(api, options.serviceCidrs, advertised(options), port);
+  try {
+    followCrds(api);
+    bootstrap(api, options.serviceCidrs, advertised(options), port);
+  } catch (error) {
+    server.close();
+    throw error;
+  }
   const stopExpiry = expireEvents(store);
   log.info("serving", { address: options.bindAddress, port });
   return {

@@ -58,10 +58,10 @@ before(async () => {
 });
 
 after(async () => {
-  kube.close();
+  kube?.close();
   kubelet.closeAllConnections();
   kubelet.close();
-  await server.stop();
+  await server?.stop();
 });
 
 async function upgrade(path: string, protocol: string): Promise<{ status: number; echoed: string }> {

@@ -51,7 +51,10 @@ export async function startTestApiServer(overrides: Partial<ApiServerOptions> = 
     ...overrides,
   };
   const log = createLogger(undefined, "error");
-  let server = await startApiServer(options, log);
+  let server = await startApiServer(options, log).catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
   const { port } = server;
   const url = `https://127.0.0.1:${port}`;
   const write = (name: string, user: object): string => {
