@@ -114,7 +114,6 @@ async function runTest(env: CliEnv, flags: ConnectivityFlags): Promise<void> {
     retries: flags.retry,
     externalTarget: flags.externalTarget,
     externalAddresses: suite.parseExternal(flags.externalIp, flags.externalCidr),
-    externalClientCommand: flags.externalClientCommand?.split(/\s+/).filter((word) => word !== "") ?? [],
     keep: flags.keep === true,
     forceDeploy: flags.forceDeploy === true,
     verbose: flags.verbose === true,
@@ -131,13 +130,29 @@ async function runTest(env: CliEnv, flags: ConnectivityFlags): Promise<void> {
   const json = flags.output === "json";
   const out = json ? env.stderr : env.stdout;
   const kube = await connectKube({ kubeconfig: flags.kubeconfig, context: flags.context });
+  const externalClientCommand =
+    flags.externalClientCommand?.split(/\s+/).filter((word) => word !== "") ??
+    (await sandboxOutside(kube.config.getCurrentContext(), kube.server));
   const io = { style: progressStyle(out, env.env), out, stdin: env.stdin, signal: env.signal };
-  const report = await suite.runConnectivityTest(kube, options, io).finally(() => kube.close());
+  const report = await suite
+    .runConnectivityTest(kube, { ...options, externalClientCommand }, io)
+    .finally(() => kube.close());
   env.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : suite.formatReport(report, options));
   if (flags.junitFile !== undefined) await save(flags.junitFile, suite.formatJunit(report, properties));
   const exitCode = suite.exitCodeOf(report);
   if (exitCode !== 0)
     throw new ShuntError("the connectivity test did not pass", { code: "Reported", exitCode });
+}
+
+/** Words that run a command beyond the nodes of a sandbox cluster on this machine; none for other clusters. */
+export async function sandboxOutside(context: string, server: string): Promise<string[]> {
+  const name = /^sandbox-(.+)$/.exec(context)?.[1];
+  if (name === undefined) return [];
+  const { nodeCommand, readPlan } = await import("../../test/clusters/index.ts");
+  const plan = readPlan(name);
+  return plan !== undefined && new URL(server).port === String(plan.apiPort)
+    ? nodeCommand(name, "switch", [])
+    : [];
 }
 
 async function save(file: string, text: string): Promise<void> {

@@ -49,14 +49,17 @@ function overUdp(request: DialRequest, payload: Buffer): Promise<[Buffer, string
       () => finish(new Error(`no answer in ${request.timeoutMs} ms`)),
       request.timeoutMs,
     );
+    let ended = false;
     const finish = (error: Error | undefined, data?: Buffer, from?: string): void => {
+      if (ended) return;
+      ended = true;
       clearTimeout(timer);
       clearInterval(again);
       socket.close();
       error === undefined ? resolve([data!, from!]) : reject(error);
     };
-    socket.once("error", finish);
-    socket.once("message", (data, peer) => finish(undefined, data, peer.address));
+    socket.on("error", finish);
+    socket.on("message", (data, peer) => finish(undefined, data, peer.address));
     socket.bind({ address: request.source === "" ? undefined : request.source } as dgram.BindOptions, send);
   });
 }

@@ -76,13 +76,17 @@ function askUdp(server: string, question: Buffer, timeoutMs: number): Promise<Bu
   return new Promise((resolve, reject) => {
     const socket = dgram.createSocket(net.isIPv6(server) ? "udp6" : "udp4");
     const timer = setTimeout(() => finish(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    let ended = false;
     const finish = (result: Error | Buffer): void => {
+      if (ended) return;
+      ended = true;
       clearTimeout(timer);
       socket.close();
       result instanceof Error ? reject(result) : resolve(result);
     };
-    socket.once("error", finish).once("message", finish);
-    socket.connect(53, server, () => socket.send(question));
+    socket.on("error", finish).on("message", finish);
+    socket.once("connect", () => socket.send(question));
+    socket.connect(53, server);
   });
 }
 

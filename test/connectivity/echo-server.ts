@@ -197,4 +197,5 @@ listenEverywhere((host, onError) =>
 );
 listenEverywhere(listenUdp);
 http.createServer(serveControl).listen(base + 4, "127.0.0.1");
+if (process.env.EXIT_WITH_STDIN !== undefined) process.stdin.on("end", () => process.exit(0)).resume();
 for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => process.exit(0));

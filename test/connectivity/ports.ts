@@ -11,5 +11,8 @@ export const podPortBase = 8080;
 /** Base port in pods on the host's network, out of the way of what nodes usually run and of node ports. */
 export const hostPortBase = 41_080;
 
+/** Base port of the server that runs beyond the nodes. */
+export const outsidePortBase = 42_080;
+
 /** Port of the node at which the pod with a hostPort is reached. */
 export const publishedHostPort = 41_180;

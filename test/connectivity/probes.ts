@@ -37,8 +37,8 @@ export interface HttpResult {
   tookMs: number;
   /** Bytes of the body. */
   bytes: number;
-  /** Address that it connected to. */
-  remote: string;
+  /** Address that it came from, as its own socket says. */
+  local: string;
 }
 
 export interface HttpOptions {
@@ -84,14 +84,14 @@ export class Probes {
     words.push("--connect-timeout", String(connectS), "--max-time", String(this.#requestTimeoutMs / 1000));
     words.push(
       "-w",
-      "\n%{http_code} %{time_total} %{size_download} %{remote_ip}",
+      "\n%{http_code} %{time_total} %{size_download} %{local_ip}",
       ...(options.args ?? []),
       url,
     );
     const piped = options.pipeFrom === undefined ? "" : `${options.pipeFrom} | `;
     const result = await this.run(action, source, piped + formatCommand("curl", words));
     const last = result.stdout.lastIndexOf("\n");
-    const [status = "0", seconds = "0", size = "0", remote = ""] = result.stdout.slice(last + 1).split(" ");
+    const [status = "0", seconds = "0", size = "0", local = ""] = result.stdout.slice(last + 1).split(" ");
     return {
       status: Number(status) || 0,
       body: result.stdout.slice(0, Math.max(0, last)),
@@ -99,7 +99,7 @@ export class Probes {
       error: result.stderr.trim(),
       tookMs: Number(seconds) * 1000,
       bytes: Number(size),
-      remote,
+      local,
     };
   }
 

@@ -2,13 +2,12 @@
 import { type Family, hostPort } from "../../lib/addresses.ts";
 import { errorMessage } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
-import { run as runProgram } from "../../lib/run.ts";
 import { Action } from "./action.ts";
 import { agentPods, readDrops, restartsOf } from "./agent-facts.ts";
 import { type Deployment, serviceEndpoint } from "./deploy.ts";
 import type { PodEndpoint } from "./endpoint.ts";
-import { type ProbeSource, Probes } from "./probes.ts";
-import type { CommandRunner } from "./shell.ts";
+import { startOutsideClient } from "./outside-client.ts";
+import { Probes } from "./probes.ts";
 import type { HeldConnection, Outside, ServiceName, World } from "./world.ts";
 
 /** Looks around from the deployed pods: families, the outside, DNS servers, counters; and opens what is held. */
@@ -20,7 +19,9 @@ export async function surveyWorld(d: Deployment, startedAt: string): Promise<Wor
   const present = (["ipv4", "ipv6"] as const).filter((family) => echo.addresses[family] !== undefined);
   const families = present.filter((family) => d.options.families?.includes(family) ?? true);
   const host = d.hosts.find((entry) => entry.node === d.placement.first.name)!;
-  await waitForServers(probes, action, [...d.pods.values(), ...d.hosts]);
+  const externalClient = startOutsideClient(d.options.externalClientCommand, d.finalizers);
+  const outsidePods = externalClient === undefined ? [] : [externalClient];
+  await waitForServers(probes, action, [...d.pods.values(), ...d.hosts, ...outsidePods]);
   const clients = ["client", "client2", "client3"].filter((name) => d.pods.has(name)).map(pod);
   const echoes = [echo, ...(d.pods.has("echo-other-node") ? [pod("echo-other-node")] : [])];
   const [dnsServers, outside, drops, held, apiServer, agents] = await Promise.all([
@@ -47,7 +48,7 @@ export async function surveyWorld(d: Deployment, startedAt: string): Promise<Wor
     apiServer: serviceEndpoint(apiServer),
     dnsServers,
     outside,
-    externalClient: externalClient(d.options.externalClientCommand),
+    externalClient,
     agent: d.agent,
     baseline: { startedAt, drops, restarts: restartsOf(agents), held },
   };
@@ -138,15 +139,4 @@ async function holdConnections(
     }
   };
   return await Promise.all(families.flatMap((family) => echoes.map((echo) => open(echo, family))));
-}
-
-/** A client beyond the nodes, by words before a command: `nsenter --net=… --`. */
-function externalClient(words: readonly string[]): ProbeSource | undefined {
-  const [file, ...args] = words;
-  if (file === undefined) return undefined;
-  const runner: CommandRunner = {
-    run: (command, options) =>
-      runProgram(file, [...args, "sh", "-c", command], { ...options, allowFailure: true }),
-  };
-  return { name: "outside", runner };
 }

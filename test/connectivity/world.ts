@@ -3,7 +3,7 @@ import type { Family } from "../../lib/addresses.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import type { Addresses, PodEndpoint, ServiceEndpoint } from "./endpoint.ts";
 import type { ConnectivityOptions } from "./options.ts";
-import type { ProbeSource, Probes } from "./probes.ts";
+import type { Probes } from "./probes.ts";
 
 export interface NodeInfo {
   name: string;
@@ -76,8 +76,8 @@ export interface World {
   /** Addresses of the cluster's DNS server, as pods know them. */
   dnsServers: string[];
   outside: Outside;
-  /** Clients beyond the nodes, given by `--external-client-command`; empty means: use hosts of other nodes. */
-  externalClient: ProbeSource | undefined;
+  /** A client beyond the nodes, by `--external-client-command`; without it, hosts of other nodes stand in. */
+  externalClient: PodEndpoint | undefined;
   agent: AgentFacts;
   baseline: Baseline;
 }

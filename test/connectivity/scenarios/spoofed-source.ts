@@ -11,13 +11,13 @@ export const spoofedSource: Scenario<World> = {
   run: async (t) => {
     const { spoofer, probes } = t.world;
     const stolen = t.world.clients[1]!.address(t.family);
-    const suffix = t.family === "ipv4" ? "/32 dev lo" : "/128 dev lo nodad";
+    const suffix = t.family === "ipv4" ? "/32 dev lo" : "/128 dev lo";
     const options = { timeoutMs: 10_000, signal: t.signal };
     const added = await spoofer.runner.run(`ip addr add ${stolen}${suffix}`, options);
     if (added.exitCode !== 0)
       throw new SkipScenario(`the pod may not set an address: ${added.stderr.trim().slice(0, 200)}`);
     t.finally("give the address back", async (signal) => {
-      await spoofer.runner.run(`ip addr del ${stolen}${suffix.replace(" nodad", "")}`, {
+      await spoofer.runner.run(`ip addr del ${stolen}${suffix}`, {
         timeoutMs: 10_000,
         signal,
       });
