@@ -7,7 +7,15 @@ import path from "node:path";
 import { addressBytes, parseCidr } from "../lib/addresses.ts";
 import { run } from "../lib/run.ts";
 import * as layout from "./datapath-layout.ts";
-import { attachCgroup, attachTc, type BpfObject, inNetns, loadObject, netnsCookie } from "./libbpf.ts";
+import {
+  attachCgroup,
+  attachTc,
+  type BpfObject,
+  deviceIndex,
+  inNetns,
+  loadObject,
+  netnsCookie,
+} from "./libbpf.ts";
 
 const objects = path.join(import.meta.dirname, "../build/bpf");
 const tunnelPort = 8473;
@@ -101,7 +109,7 @@ export class DatapathLab {
     await this.#ip(part, nodeCommands(number, options.routing));
     const node: LabNode = { netns: this.netns(part), number, objects: [] };
     this.#nodes.push(node);
-    const index = inNetns(node.netns, () => deviceIndexes());
+    const index = (device: string) => inNetns(node.netns, () => deviceIndex(device));
     const config = nodeConfig(node, options.routing, index("shunt_vxlan"));
     const pinFolder = path.join(this.#folder, part);
     for (const name of ["pod", "overlay", "netdev", "socket"])
@@ -134,7 +142,7 @@ export class DatapathLab {
       ...gateways.map((gateway) => `route add ${gateway} dev eth0`),
       ...gateways.map((gateway) => `route add default via ${gateway} dev eth0`),
     ]);
-    const ifindex = inNetns(node.netns, () => deviceIndexes())(device);
+    const ifindex = inNetns(node.netns, () => deviceIndex(device));
     const value = layout.endpoint.encode({ ifindex, mac: macBytes(podMac(pod)), hostMac: macBytes(hostMac) });
     for (const address of addresses)
       node.objects[0]!.map(layout.maps.endpoints).set(addressBytes(address), value);
@@ -236,20 +244,6 @@ function nodeCommands(node: 1 | 2, routing: "vxlan" | "direct"): string[] {
     "route add default via fd31::1 dev eth0",
     ...remote,
   ];
-}
-
-function deviceIndexes(): (name: string) => number {
-  const devices = new Map<string, number>();
-  // /proc/thread-self/net follows setns; /sys does not.
-  for (const line of fs.readFileSync("/proc/thread-self/net/if_inet6", "utf8").split("\n")) {
-    const [, index, , , , name] = line.trim().split(/\s+/);
-    if (name !== undefined) devices.set(name, Number.parseInt(index!, 16));
-  }
-  return (name) => {
-    const index = devices.get(name);
-    if (index === undefined) throw new Error(`no device ${name}`);
-    return index;
-  };
 }
 
 function nodeConfig(node: LabNode, routing: "vxlan" | "direct", tunnelIfindex: number): Uint8Array {

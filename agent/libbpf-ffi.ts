@@ -49,6 +49,7 @@ const declarations = {
     "int close(int fd)",
     "int setns(int fd, int type)",
     "int unshare(int flags)",
+    "uint32_t if_nametoindex(const char *name)",
     "int socket(int domain, int type, int protocol)",
     "int getsockopt(int fd, int level, int name, void *value, void *length)",
     "int vsnprintf(void *buffer, size_t size, const char *format, void *arguments)",

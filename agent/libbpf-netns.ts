@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import fs from "node:fs";
-import { check, ffi } from "./libbpf-ffi.ts";
+import { BpfError, check, ffi, lastErrno } from "./libbpf-ffi.ts";
 
 const cloneNewNet = 0x40000000;
 
@@ -41,6 +41,13 @@ export function inNewNetns<T>(fn: () => T extends Promise<unknown> ? never : T):
   } finally {
     fs.closeSync(home);
   }
+}
+
+/** The index of a device of the current network namespace (see `inNetns`). Throws when there is none. */
+export function deviceIndex(name: string): number {
+  const index: number = ffi().if_nametoindex(name);
+  if (index === 0) throw new BpfError(`No network device ${name}`, lastErrno());
+  return index;
 }
 
 /** The kernel's number of the current network namespace (SO_NETNS_COOKIE, Linux 5.14); 0 when unknown. */

@@ -10,7 +10,7 @@ export {
   type TcDirection,
 } from "./libbpf-link.ts";
 export { BpfMap, openPinnedMap, possibleCpus } from "./libbpf-map.ts";
-export { inNetns, inNewNetns, netnsCookie } from "./libbpf-netns.ts";
+export { deviceIndex, inNetns, inNewNetns, netnsCookie } from "./libbpf-netns.ts";
 export { BpfObject, type LoadOptions, loadObject } from "./libbpf-object.ts";
 export { type FeatureProbe, probeFeatures } from "./libbpf-probe.ts";
 export { type TestRunResult, testRun } from "./libbpf-test-run.ts";

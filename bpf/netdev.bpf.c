@@ -122,6 +122,10 @@ SEC("tc") int from_netdev(struct __sk_buff *skb)
 // Replies of backends in the node's own namespace (hostNetwork pods) leave by the stack: translate them back.
 SEC("tc") int to_netdev(struct __sk_buff *skb)
 {
+	if (skb->tc_index == TC_INDEX_ROUTED) {
+		skb->tc_index = 0;
+		return TC_NEXT;
+	}
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
 		return TC_NEXT;
 	struct packet packet = {};

@@ -9,8 +9,11 @@
 #define AF_INET6 10
 #endif
 
-// Left on packets whose tunnel key is set, for to_overlay, which sees them next.
-enum { TC_INDEX_TUNNEL_KEY = 0x5348 };
+// Left on packets that are done with, for the egress program that sees them next and clears it.
+enum {
+	TC_INDEX_TUNNEL_KEY = 0x5348, // to_overlay: the tunnel key is set
+	TC_INDEX_ROUTED = 0x5349, // to_netdev: addresses are final
+};
 // Identity in the VNI of packets without one of their own.
 enum { IDENTITY_DEFAULT = 1 };
 // The size that 5.10 knows, without the local address.
@@ -115,6 +118,7 @@ static __always_inline int to_route(struct __sk_buff *skb, struct packet *packet
 {
 	const struct bpf_fib_lookup *fib = &route->fib;
 	decrement_ttl(skb, packet);
+	skb->tc_index = TC_INDEX_ROUTED;
 	if (route->result == BPF_FIB_LKUP_RET_SUCCESS) {
 		bpf_skb_store_bytes(skb, 0, fib->dmac, 6, 0);
 		bpf_skb_store_bytes(skb, 6, fib->smac, 6, 0);
