@@ -2,10 +2,11 @@
 import { existsSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { parseCidr } from "../lib/addresses.ts";
 import { ShuntError } from "../lib/errors.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
 import { detachPinned, detachTc } from "./libbpf.ts";
-import { routeProtocol } from "./node-network.ts";
+import { gatewayOf, routeProtocol } from "./node-network.ts";
 import { cniBinary, cniConfFile, overlayDevice, pinRoot, stateFolder } from "./paths.ts";
 import { listPodDevices } from "./pod-link.ts";
 
@@ -74,12 +75,23 @@ async function removeDevices(): Promise<string[]> {
 }
 
 async function removeRoutes(): Promise<string[]> {
-  const removed: string[] = [];
+  const routes: any[] = [];
   for (const family of ["-4", "-6"])
-    for (const route of await ipJson([family, "route", "show", "proto", routeProtocol]).catch(() => [])) {
-      const kind = route.type === "unreachable" ? "unreachable " : "";
-      await ipBatch([`route del ${kind}${route.dst} proto ${routeProtocol} metric ${route.metric ?? 0}`]);
-      removed.push(`route ${route.dst}`);
-    }
-  return removed;
+    routes.push(...(await ipJson([family, "route", "show", "proto", routeProtocol]).catch(() => [])));
+  const kindOf = (route: any) => (route.type === "unreachable" ? "unreachable " : "");
+  const lines = routes.map(
+    (route) => `route del ${kindOf(route)}${route.dst} proto ${routeProtocol} metric ${route.metric ?? 0}`,
+  );
+  // With direct routing the gateway address of the node's own range is on the loopback device.
+  for (const route of routes.filter((entry) => kindOf(entry) !== "" && entry.dst.includes("/"))) {
+    const gateway = gatewayOf(parseCidr(route.dst));
+    lines.push(`addr del ${gateway}/${gateway.includes(":") ? 128 : 32} dev lo`);
+  }
+  const errors = (await ipBatch(lines, { force: true }))
+    .split("\n")
+    .filter(
+      (line) => line !== "" && !/No such process|Cannot assign|address not found|Command failed/i.test(line),
+    );
+  if (errors.length > 0) throw new ShuntError(`Cannot remove routes: ${errors.join("; ")}`);
+  return routes.map((route) => `route ${route.dst}`);
 }

@@ -40,11 +40,14 @@ export async function serveHttp(
     server.close();
     server.closeAllConnections();
   });
+  let { host } = options;
   for (let tries = 0; !options.signal.aborted; tries++) {
     try {
-      await listen(server, options.host, options.port);
+      await listen(server, host, options.port);
       return;
     } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (host === "::" && (code === "EAFNOSUPPORT" || code === "EADDRNOTAVAIL")) host = "0.0.0.0"; // no IPv6 here
       if (tries % 10 === 0)
         options.log.warn("cannot listen yet", { port: options.port, error: String(error) });
       await sleep(1_000, options.signal).catch(() => undefined);

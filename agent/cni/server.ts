@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
+import { withDeadline } from "../../lib/wait.ts";
 import type { EndpointManager } from "../endpoint-manager.ts";
 import {
   addResult,
@@ -56,11 +57,14 @@ export class CniServer {
     this.#server = server;
   }
 
-  /** Stops taking requests; those under way are finished. */
+  /** Stops taking requests; those under way get three seconds (the plugin asks the next agent again). */
   async stop(): Promise<void> {
     const server = this.#server;
     if (server === undefined) return;
-    await new Promise<void>((resolve) => server.close(() => resolve()));
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    await withDeadline("CNI requests under way", closed, 3_000).catch((error) =>
+      this.#options.log.warn("CNI requests were cut off", { error: errorMessage(error) }),
+    );
   }
 
   async #serve(socket: Socket): Promise<void> {
