@@ -45,7 +45,10 @@ interface Creation {
  * Creates a sandbox cluster and returns what it is made of. Its nodes are registered but not Ready: they have
  * no pod network yet. A creation that fails or is interrupted leaves nothing.
  */
-export async function createSandboxCluster(options: SandboxOptions, hooks: SandboxHooks): Promise<ClusterPlan> {
+export async function createSandboxCluster(
+  options: SandboxOptions,
+  hooks: SandboxHooks,
+): Promise<ClusterPlan> {
   const kubeconfig = options.kubeconfig ?? defaultKubeconfigFile(options.env);
   const plan = planCluster(options, path.resolve(kubeconfig));
   await prepareMachine(options.env);
@@ -106,7 +109,10 @@ async function bootNodes(creation: Creation): Promise<string> {
     plan.nodes.map(async (node) => {
       const dir = await prepareNode(plan.name, node.name);
       await copyCniPlugins(dir);
-      await writeFiles(path.join(dir, "etc"), nodeFiles(plan, node, creation.secrets!.nodeFiles.get(node.name)!));
+      await writeFiles(
+        path.join(dir, "etc"),
+        nodeFiles(plan, node, creation.secrets!.nodeFiles.get(node.name)!),
+      );
       const pid = await bootNode(plan.name, node.name, plan.assets?.dir, signal);
       await connectNode(plan, node, { node: pid, switch: switchPid }, signal);
       for (const [name, script] of Object.entries(nodeServices(plan, node)))
@@ -128,7 +134,10 @@ async function startSwitch(creation: Creation): Promise<number> {
   const { plan, signal } = creation;
   const dir = await prepareNode(plan.name, "switch");
   await writeFile(path.join(dir, "switch.ip"), `${switchCommands().join("\n")}\n`);
-  await writeFiles(dir, { "tls/tls.crt": creation.secrets!.internet.cert, "tls/tls.key": creation.secrets!.internet.key });
+  await writeFiles(dir, {
+    "tls/tls.crt": creation.secrets!.internet.cert,
+    "tls/tls.key": creation.secrets!.internet.key,
+  });
   const listener = net.createServer().listen(0, "127.0.0.1");
   await once(listener, "listening");
   plan.apiPort = (listener.address() as net.AddressInfo).port;
@@ -137,7 +146,11 @@ async function startSwitch(creation: Creation): Promise<number> {
   const fd = (listener as unknown as { _handle: { fd: number } })._handle.fd;
   const pid = await bootSwitch(plan.name, fd, signal);
   listener.close();
-  const part = [process.execPath, "--disable-warning=ExperimentalWarning", path.join(repoDir, "bin/sandbox-part.ts")];
+  const part = [
+    process.execPath,
+    "--disable-warning=ExperimentalWarning",
+    path.join(repoDir, "bin/sandbox-part.ts"),
+  ];
   const tls = path.join(nodeDir(plan.name, "switch"), "tls");
   const target = [`--host=${controlPlane(plan).addresses[0]}`, "--port=6443"];
   await addService(plan.name, "switch", "forward", serviceScript([...part, "forward", "--fd=3", ...target]));

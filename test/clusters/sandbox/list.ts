@@ -26,6 +26,14 @@ export function listSandboxClusters(): ClusterSummary[] {
     const running = nodes.filter((node) => node.running).length;
     const status = running === nodes.length ? "Running" : running === 0 ? "Stopped" : "Degraded";
     const { ipFamily, createdAt, apiPort } = plan;
-    return { name, driver: "sandbox", status, nodes, ipFamily, createdAt, server: `https://127.0.0.1:${apiPort}` };
+    return {
+      name,
+      driver: "sandbox",
+      status,
+      nodes,
+      ipFamily,
+      createdAt,
+      server: `https://127.0.0.1:${apiPort}`,
+    };
   });
 }

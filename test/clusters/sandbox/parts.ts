@@ -196,7 +196,9 @@ function kubeletFlags(plan: ClusterPlan, node: NodePlan): string[] {
     "--root-dir=/var/lib/kubelet",
     "--register-node=true",
     `--node-labels=${nodeLabels(node)}`,
-    `--capacity=${Object.entries(capacity).map(([name, value]) => `${name}=${value}`).join(",")}`,
+    `--capacity=${Object.entries(capacity)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(",")}`,
   ];
 }
 
@@ -230,7 +232,12 @@ export function kubeletConfiguration(plan: ClusterPlan, node: NodePlan): string 
     clusterDNS: [plan.dnsServiceIp],
     clusterDomain: "cluster.local",
     containerRuntimeEndpoint: "unix:///run/containerd/containerd.sock",
-    evictionHard: { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
+    evictionHard: {
+      "imagefs.available": "0%",
+      "memory.available": "0%",
+      "nodefs.available": "0%",
+      "nodefs.inodesFree": "0%",
+    },
     imageGCHighThresholdPercent: 100,
     failSwapOn: false,
     hairpinMode: "hairpin-veth",

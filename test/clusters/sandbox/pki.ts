@@ -35,7 +35,10 @@ function pem(label: string, der: ArrayBuffer): string {
 }
 
 async function newKeys(): Promise<{ keys: webcrypto.CryptoKeyPair; pem: string }> {
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
+  const keys = (await webcrypto.subtle.generateKey(algorithm, true, [
+    "sign",
+    "verify",
+  ])) as webcrypto.CryptoKeyPair;
   return { keys, pem: pem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)) };
 }
 

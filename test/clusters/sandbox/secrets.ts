@@ -4,7 +4,7 @@ import path from "node:path";
 import { stringify } from "yaml";
 import { makeKubeconfig } from "./kubeconfig.ts";
 import { apiAddress } from "./parts.ts";
-import { createAuthority, createTokenKeys, type Credential } from "./pki.ts";
+import { type Credential, createAuthority, createTokenKeys } from "./pki.ts";
 import { type ClusterPlan, controlPlane, type NodePlan, outside } from "./plan.ts";
 import { clusterDir } from "./state.ts";
 
@@ -17,7 +17,12 @@ export interface Secrets {
   nodeFiles: Map<string, Record<string, string>>;
 }
 
-const inCluster = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+const inCluster = [
+  "kubernetes",
+  "kubernetes.default",
+  "kubernetes.default.svc",
+  "kubernetes.default.svc.cluster.local",
+];
 const loopback = ["localhost", "127.0.0.1", "::1"];
 
 /** Makes all secrets of a cluster and keeps the control plane's in its pki folder. */
@@ -29,7 +34,10 @@ export async function createSecrets(plan: ClusterPlan): Promise<Secrets> {
   const serviceIps = plan.serviceCidrs.map((cidr) => (cidr.includes(":") ? "fd10:96::1" : "10.96.0.1"));
   const masters = ["system:masters"];
   const [apiserver, kubeletClient, etcd, etcdClient, admin, manager, scheduler] = await Promise.all([
-    ca.issue({ commonName: "kube-apiserver", names: [...inCluster, control.name, ...loopback, ...control.addresses, ...serviceIps] }),
+    ca.issue({
+      commonName: "kube-apiserver",
+      names: [...inCluster, control.name, ...loopback, ...control.addresses, ...serviceIps],
+    }),
     ca.issue({ commonName: "kube-apiserver-kubelet-client", organizations: masters }),
     ca.issue({ commonName: "etcd", names: loopback }),
     ca.issue({ commonName: "kube-apiserver-etcd-client" }),
@@ -39,7 +47,11 @@ export async function createSecrets(plan: ClusterPlan): Promise<Secrets> {
   ]);
   const internet = await internetCa.issue({
     commonName: "world.example",
-    names: Object.entries(outside.servers).flatMap(([name, addresses]) => [name, `www.${name}`, ...addresses]),
+    names: Object.entries(outside.servers).flatMap(([name, addresses]) => [
+      name,
+      `www.${name}`,
+      ...addresses,
+    ]),
   });
   const tokens = createTokenKeys();
   const server = `https://${apiAddress(plan)}`;
@@ -81,7 +93,11 @@ function pair(name: string, credential: Credential): Record<string, string> {
 }
 
 /** The control plane's files, for whoever looks into a cluster's folder. */
-async function keep(plan: ClusterPlan, control: NodePlan, files: Map<string, Record<string, string>>): Promise<void> {
+async function keep(
+  plan: ClusterPlan,
+  control: NodePlan,
+  files: Map<string, Record<string, string>>,
+): Promise<void> {
   await writeFiles(clusterDir(plan.name), files.get(control.name)!);
 }
 

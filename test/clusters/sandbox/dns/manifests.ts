@@ -11,7 +11,6 @@ const labels = { "k8s-app": "kube-dns" };
 /** Cluster DNS: a Deployment, its Service, and rights to read no more than it serves. */
 export function dnsManifests(plan: ClusterPlan): KubeObject[] {
   const workers = plan.nodes.length - 1;
-  const resource = ["services", "pods", "namespaces"];
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } },
     {
@@ -19,7 +18,7 @@ export function dnsManifests(plan: ClusterPlan): KubeObject[] {
       kind: "ClusterRole",
       metadata: { name: "sandbox:kube-dns" },
       rules: [
-        { apiGroups: [""], resources: resource, verbs: ["get", "list", "watch"] },
+        { apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] },
         { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] },
       ],
     },
@@ -62,7 +61,10 @@ function deployment(plan: ClusterPlan, replicas: number): KubeObject {
     readinessProbe: { ...probe, httpGet: { path: "/ready", port: 8080 }, periodSeconds: 1 },
     livenessProbe: { ...probe, initialDelaySeconds: 10, periodSeconds: 10 },
     resources: { requests: { cpu: "50m", memory: "64Mi" } },
-    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"], add: ["NET_BIND_SERVICE"] } },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ["ALL"], add: ["NET_BIND_SERVICE"] },
+    },
   };
   const tolerations = workerless(plan) ? [{ operator: "Exists", effect: "NoSchedule" }] : [];
   return {

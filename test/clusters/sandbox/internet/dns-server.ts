@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import dgram from "node:dgram";
-import { once } from "node:events";
-import net from "node:net";
 import * as dns from "dns-packet";
+import { serveDns } from "../dns/serve.ts";
 
 /** Names and their addresses of both families. */
 export type Zone = Record<string, string[]>;
@@ -30,7 +28,12 @@ export function answerQuery(query: dns.Packet, zone: Zone): dns.Packet {
   for (const address of addresses ?? []) {
     const type = address.includes(":") ? "AAAA" : "A";
     if (question.type === type || (question.type as string) === "ANY")
-      reply.answers!.push({ type, name: reply.answers!.length > 0 ? name : question.name, ttl: ttlSeconds, data: address });
+      reply.answers!.push({
+        type,
+        name: reply.answers!.length > 0 ? name : question.name,
+        ttl: ttlSeconds,
+        data: address,
+      });
   }
   if (addresses === undefined) reply.flags! |= 3;
   if (reply.answers!.length === 0)
@@ -38,39 +41,20 @@ export function answerQuery(query: dns.Packet, zone: Zone): dns.Packet {
       type: "SOA",
       name: name.split(".").slice(-2).join(".") || ".",
       ttl: ttlSeconds,
-      data: { mname: "ns.example", rname: "hostmaster.example", serial: 1, refresh: 3600, retry: 600, expire: 86400, minimum: ttlSeconds },
+      data: {
+        mname: "ns.example",
+        rname: "hostmaster.example",
+        serial: 1,
+        refresh: 3600,
+        retry: 600,
+        expire: 86400,
+        minimum: ttlSeconds,
+      },
     });
   return reply;
 }
 
-/** Serves the zone on port 53 of an address, UDP and TCP. */
+/** Serves the zone on port 53 of an address. */
 export async function startDns(address: string, zone: Zone): Promise<void> {
-  const udp = dgram.createSocket(address.includes(":") ? "udp6" : "udp4");
-  udp.on("message", (message, from) => {
-    try {
-      udp.send(dns.encode(answerQuery(dns.decode(message), zone)), from.port, from.address);
-    } catch {
-      // Not a DNS message: no answer, as other servers do.
-    }
-  });
-  udp.bind(53, address);
-  const tcp = net.createServer((socket) => {
-    let pending: Buffer = Buffer.alloc(0);
-    socket.setTimeout(10_000, () => socket.destroy());
-    socket.on("error", () => socket.destroy());
-    socket.on("data", (part) => {
-      pending = Buffer.concat([pending, Buffer.from(part)]);
-      try {
-        while (pending.length >= 2 && pending.length >= 2 + pending.readUInt16BE(0)) {
-          const end = 2 + pending.readUInt16BE(0);
-          socket.write(dns.streamEncode(answerQuery(dns.decode(pending.subarray(2, end)), zone)));
-          pending = pending.subarray(end);
-        }
-      } catch {
-        socket.destroy();
-      }
-    });
-  });
-  tcp.listen(53, address);
-  await Promise.all([once(udp, "listening"), once(tcp, "listening")]);
+  await serveDns(address, 53, async (query) => dns.encode(answerQuery(dns.decode(query), zone)));
 }

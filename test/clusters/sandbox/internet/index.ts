@@ -8,7 +8,10 @@ import { startEcho, startWeb } from "./servers.ts";
 
 /** The world behind the cluster's switch: web, name and echo servers on documentation addresses. */
 export async function main(argv: string[]): Promise<number> {
-  const { values } = parseArgs({ args: argv, options: { cert: { type: "string" }, key: { type: "string" } } });
+  const { values } = parseArgs({
+    args: argv,
+    options: { cert: { type: "string" }, key: { type: "string" } },
+  });
   const log = createLogger();
   const tls = { cert: readFileSync(values.cert!), key: readFileSync(values.key!) };
   for (const [name, addresses] of Object.entries(outside.servers))
