@@ -91,7 +91,7 @@ test("restarts are summed over a pod's containers", () => {
 
 test("the client's address is found in plain text and in JSON, and nowhere else", () => {
   assert.equal(clientAddressIn("172.30.0.3\n"), "172.30.0.3");
-  assert.equal(clientAddressIn('{"client": "::ffff:10.0.0.1"}'), "10.0.0.1");
+  assert.equal(clientAddressIn('{"address": "192.0.2.1", "client": "::ffff:10.0.0.1"}'), "10.0.0.1");
   assert.equal(clientAddressIn("<html>hello</html>"), undefined);
 });
 

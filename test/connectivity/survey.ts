@@ -97,8 +97,10 @@ async function lookOutside(
 
 /** The address in an answer of `/client-ip`: plain text, or JSON with one of the usual names. */
 export function clientAddressIn(body: string): string | undefined {
-  const text =
-    /"(?:client|clientIp|client_ip|ip|origin|address)"\s*:\s*"([^"]+)"/.exec(body)?.[1] ?? body.trim();
+  const named = ["client", "clientIp", "client_ip", "ip", "origin"].map(
+    (name) => new RegExp(`"${name}"\\s*:\\s*"([^"]+)"`).exec(body)?.[1],
+  );
+  const text = named.find((value) => value !== undefined) ?? body.trim();
   const plain = text.replace(/^::ffff:(?=\d+\.)/, "");
   return /^[0-9a-f:.]{3,45}$/i.test(plain) ? plain : undefined;
 }

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { addressBytes } from "../../lib/addresses.ts";
+import { nodeExec } from "../clusters/index.ts";
+import type { Report } from "../connectivity/index.ts";
+import { ClusterUnderTest } from "./cluster-under-test.ts";
+
+const name = "e2e-breakage";
+/** Carries client, client2 and echo-same-node; the other worker carries client3 and echo-other-node. */
+const broken = `${name}-worker`;
+const other = `${name}-worker2`;
+const pins = "/sys/fs/bpf/shunt/v1";
+const chosen = [
+  "^no-policies/pod-to-pod$",
+  "^no-policies/pod-to-pod-udp$",
+  "^no-policies/pod-to-host$",
+  "^services/pod-to-service$",
+  "^services/pod-to-service-udp$",
+];
+let cluster: ClusterUnderTest;
+
+async function onBrokenNode(...command: string[]): Promise<string> {
+  return (await nodeExec(name, broken, command)).stdout;
+}
+
+/** Runs the chosen scenarios and returns `scenario: action` of each action that failed. */
+async function failures(): Promise<{ exitCode: number; failed: string[] }> {
+  const flags = ["--keep", "--retry", "0", "--connect-timeout", "1s", "-o", "json"];
+  const { exitCode, stdout } = await cluster.shunt(
+    ["connectivity", "test", ...flags, ...chosen.flatMap((pattern) => ["--test", pattern])],
+    { allowFailure: true, timeoutMs: 200_000 },
+  );
+  const report = JSON.parse(stdout) as Report;
+  const failed = report.tests
+    .flatMap((entry) => entry.cases)
+    .flatMap((entry) =>
+      entry.actions
+        .filter((action) => action.outcome === "failed")
+        .map((action) => `${entry.scenario}: ${action.name}`),
+    );
+  return { exitCode, failed: failed.toSorted() };
+}
+
+const acrossNodes = (scenario: string): string[] =>
+  ["client -> echo-other-node", "client2 -> echo-other-node", "client3 -> echo-same-node"].map(
+    (action) => `${scenario}: ${action}`,
+  );
+
+/** All that needs the path between the two workers, and nothing else. */
+const everythingAcross = ["pod-to-pod", "pod-to-pod-udp", "pod-to-service", "pod-to-service-udp"]
+  .flatMap(acrossNodes)
+  .toSorted();
+
+describe("breaking the datapath on purpose", () => {
+  before(async () => {
+    cluster = await ClusterUnderTest.create(name, ["--workers", "2"]);
+    await cluster.shunt(["install", "--yes"]);
+    assert.deepEqual(await failures(), { exitCode: 0, failed: [] });
+  });
+  after(async () => await cluster?.delete());
+
+  test("without the other node's pod range in the map, what crosses to it fails, and nothing else", async () => {
+    const node = await cluster.get("node", other);
+    const [network, prefix] = (node.spec.podCIDR as string).split("/") as [string, string];
+    const hex = (bytes: Iterable<number>): string[] =>
+      [...bytes].map((byte) => byte.toString(16).padStart(2, "0"));
+    const key = hex([Number(prefix) + 96, 0, 0, 0, ...addressBytes(network)]);
+    const map = ["map", "lookup", "pinned", `${pins}/maps/sh_ipcache`, "key", "hex", ...key];
+    const { value } = JSON.parse(await onBrokenNode("bpftool", "-j", ...map)) as { value: string[] };
+    const bytes = value.map((byte) => byte.replace("0x", ""));
+    await onBrokenNode("bpftool", ...map.with(1, "delete"));
+    try {
+      assert.deepEqual(await failures(), { exitCode: 1, failed: everythingAcross });
+    } finally {
+      await onBrokenNode("bpftool", ...map.with(1, "update"), "value", "hex", ...bytes);
+    }
+    assert.deepEqual(await failures(), { exitCode: 0, failed: [] });
+  });
+
+  test("without the program at connect, that node's TCP to Services fails, and nothing else", async () => {
+    await onBrokenNode("bpftool", "link", "detach", "pinned", `${pins}/links/cgroup-connect4`);
+    const services = ["echo-other-node", "echo-same-node"];
+    const expected = ["client", "client2"].flatMap((client) =>
+      services.map((service) => `pod-to-service: ${client} -> ${service}`),
+    );
+    assert.deepEqual(await failures(), { exitCode: 1, failed: expected.toSorted() });
+  });
+
+  test("with the tunnel device down, what crosses between nodes fails, and nothing else", async () => {
+    await restartAgent();
+    assert.deepEqual(await failures(), { exitCode: 0, failed: [] });
+    await onBrokenNode("ip", "link", "set", "shunt_vxlan", "down");
+    assert.deepEqual(await failures(), { exitCode: 1, failed: everythingAcross });
+  });
+});
+
+/** A new agent attaches what the old one's pin no longer holds. */
+async function restartAgent(): Promise<void> {
+  await onBrokenNode("rm", `${pins}/links/cgroup-connect4`);
+  const flags = [
+    "-n",
+    "kube-system",
+    "-l",
+    "k8s-app=shunt-agent",
+    "--field-selector",
+    `spec.nodeName=${broken}`,
+  ];
+  await cluster.kubectl(["delete", "pod", ...flags]);
+  await cluster.kubectl(["-n", "kube-system", "rollout", "status", "daemonset/shunt-agent", "--timeout=90s"]);
+  await cluster.shunt(["status", "--wait"]);
+}
