@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { bootstrapObjects } from "./bootstrap.ts";
 import { Refusal } from "./resource.ts";
 import { pod, TestStore } from "./test-store.ts";
 
@@ -9,6 +10,18 @@ test("every built-in kind has a model that can be read", () => {
   for (const resource of registry.all()) {
     const object = { apiVersion: "x", kind: resource.kind, metadata: { name: "a" }, noSuchField: 1 };
     assert.deepEqual(resource.decode!(object).unknown, ['unknown field "noSuchField"'], resource.kind);
+  }
+});
+
+test("what the server creates at first passes its own checks", () => {
+  const store = new TestStore();
+  for (const object of bootstrapObjects()) {
+    const { errors, unknown, mismatch } = store.write(object);
+    assert.deepEqual(
+      [errors, unknown, mismatch],
+      [[], [], undefined],
+      `${object.kind} ${object.metadata.name}`,
+    );
   }
 });
 
