@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { errorMessage } from "../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../lib/kube.ts";
 import { Informer } from "../lib/kube-informer.ts";
 import type { Logger } from "../lib/log.ts";
-import { conflist, replaceFile } from "./cni/conf-file.ts";
+import { installPlugin } from "./cni/conf-file.ts";
 import { CniServer } from "./cni/server.ts";
 import { Coalesced } from "./coalesce.ts";
 import type { AgentConfig, Modes } from "./config.ts";
@@ -24,7 +24,7 @@ import {
 } from "./node-mode.ts";
 import { nodeFacts } from "./node-model.ts";
 import { NodeReconciler } from "./node-reconciler.ts";
-import { buildFile, cniBinary, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
+import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
 import { ServiceController } from "./service-controller.ts";
 import { type NodeStatusReport, reportOf } from "./status-report.ts";
 
@@ -171,13 +171,8 @@ export class Daemon {
         facts.filter((node) => node !== own),
         modes,
       );
-      if (!this.#cniInstalled && modes.podNetwork === "active") await this.#startCni();
-      if (modes.podNetwork === "active") await this.#installCni();
-      else {
-        await rm(cniConfFile, { force: true });
-        this.#cniInstalled = false;
-        await this.#startCni();
-      }
+      await this.#startCni();
+      await this.#setCni(modes.podNetwork === "active");
       await removeTaint(client, self);
       this.#networkError = undefined;
     } catch (error) {
@@ -199,11 +194,11 @@ export class Daemon {
     await this.#cniStarted;
   }
 
-  async #installCni(): Promise<void> {
-    await replaceFile(cniBinary, await readFile(buildFile("bin/shunt-cni")), 0o755);
-    const written = await replaceFile(cniConfFile, conflist(socketPath), 0o644);
-    if (written) this.#log.info("CNI configuration written", { file: cniConfFile });
-    this.#cniInstalled = true;
+  async #setCni(active: boolean): Promise<void> {
+    if (active && (await installPlugin(socketPath)))
+      this.#log.info("CNI configuration written", { file: cniConfFile });
+    if (!active) await rm(cniConfFile, { force: true });
+    this.#cniInstalled = active;
   }
 
   #reconcileServices(): void {

@@ -21,7 +21,7 @@ export interface CniAnswer {
   stdout: string;
 }
 
-export const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /** Error codes of the CNI specification. */
 export const cniCodes = {
