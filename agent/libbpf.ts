@@ -13,4 +13,5 @@ export { BpfMap, openPinnedMap, possibleCpus } from "./libbpf-map.ts";
 export { deviceIndex, inNetns, inNewNetns, netnsCookie } from "./libbpf-netns.ts";
 export { BpfObject, type LoadOptions, loadObject } from "./libbpf-object.ts";
 export { type FeatureProbe, probeFeatures } from "./libbpf-probe.ts";
+export { RingBufferReader } from "./libbpf-ring-buffer.ts";
 export { type TestRunResult, testRun } from "./libbpf-test-run.ts";
