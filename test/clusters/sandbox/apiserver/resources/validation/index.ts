@@ -22,7 +22,6 @@ const CHECKS: Record<string, Check> = {
 const NAME_RULES: Record<string, (name: string) => string[]> = {
   "/Service": serviceNameErrors,
   "/Namespace": labelErrors,
-  "apiregistration.k8s.io/APIService": pathSegmentErrors,
   "rbac.authorization.k8s.io/Role": pathSegmentErrors,
   "rbac.authorization.k8s.io/RoleBinding": pathSegmentErrors,
   "rbac.authorization.k8s.io/ClusterRole": pathSegmentErrors,
