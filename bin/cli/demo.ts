@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { ShuntError } from "../../lib/errors.ts";
 import { connectKube } from "../../lib/kube.ts";
 import { progressStyle, runSteps } from "../../lib/steps.ts";
+import { sandboxOutside } from "./connectivity.ts";
 import type { CliEnv } from "./env.ts";
 import { ensureSetup } from "./setup.ts";
 
@@ -95,7 +96,11 @@ async function installAndTest(
     };
     await runSteps(installSteps(), installation, { style, out: env.stdout, signal: env.signal });
     title("Test the connectivity");
-    const report = await connectivity.runConnectivityTest(kube, connectivity.defaultOptions(), {
+    const options = {
+      ...connectivity.defaultOptions(),
+      externalClientCommand: await sandboxOutside(context, kube.server),
+    };
+    const report = await connectivity.runConnectivityTest(kube, options, {
       style,
       out: env.stdout,
       stdin: env.stdin,

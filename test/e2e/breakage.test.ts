@@ -27,10 +27,11 @@ async function onBrokenNode(...command: string[]): Promise<string> {
 /** Runs the chosen scenarios and returns `scenario: action` of each action that failed. */
 async function failures(): Promise<{ exitCode: number; failed: string[] }> {
   const flags = ["--keep", "--retry", "0", "--connect-timeout", "1s", "-o", "json"];
-  const { exitCode, stdout } = await cluster.shunt(
+  const { exitCode, stdout, stderr } = await cluster.shunt(
     ["connectivity", "test", ...flags, ...chosen.flatMap((pattern) => ["--test", pattern])],
     { allowFailure: true, timeoutMs: 200_000 },
   );
+  assert.notEqual(stdout, "", stderr);
   const report = JSON.parse(stdout) as Report;
   const failed = report.tests
     .flatMap((entry) => entry.cases)
