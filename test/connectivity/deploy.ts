@@ -35,7 +35,7 @@ export interface Deployment {
 }
 
 /** Namespace of the pods that Pod Security's `baseline` does not admit: host network, host port, NET_ADMIN. */
-export const privilegedNamespace = (options: ConnectivityOptions): string => `${options.namespace}-host`;
+const privilegedNamespace = (options: ConnectivityOptions): string => `${options.namespace}-host`;
 
 /** The steps that bring up everything the scenarios need. */
 export const deploySteps: Step<Deployment>[] = [

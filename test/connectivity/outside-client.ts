@@ -51,7 +51,7 @@ export function startOutsideClient(
 }
 
 /** The network namespace of another node: to this node, it comes from outside. */
-export function otherHost(world: World, node: string): PodEndpoint {
+function otherHost(world: World, node: string): PodEndpoint {
   return world.hosts.find((host) => host.node !== node)!;
 }
 

@@ -17,7 +17,7 @@ const marks: Record<Outcome, string> = {
 };
 
 /** `ok (12 scenarios, 1.2 s)`, with how many failed or were skipped. */
-export function describeResult(result: TestResult): string {
+function describeResult(result: TestResult): string {
   const count = (outcome: Outcome): number =>
     result.cases.filter((entry) => entry.outcome === outcome).length;
   const parts = [`${result.cases.length} ${result.cases.length === 1 ? "scenario" : "scenarios"}`];

@@ -33,7 +33,7 @@ export interface AgentFacts {
 }
 
 /** Counters of the agents when the run began, to be compared with those at its end. */
-export interface Baseline {
+interface Baseline {
   startedAt: string;
   /** node → reason → packets dropped. */
   drops: Map<string, Map<string, number>>;
