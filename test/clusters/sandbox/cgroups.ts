@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { waitFor } from "../../../lib/wait.ts";
+import { sleep, waitFor } from "../../../lib/wait.ts";
 
 /** A mounted cgroup hierarchy of the machine. */
 export interface CgroupHierarchy {
@@ -117,8 +117,22 @@ export async function killCgroups(hierarchies: readonly CgroupHierarchy[], group
       }
       return left === 0;
     },
-    { timeoutMs: 15_000, intervalMs: 25 },
+    { timeoutMs: 30_000, intervalMs: 25 },
   );
+  // Killed ones stay in /proc until their parent, the machine's process 1, has reaped them; not all do.
+  const deadline = Date.now() + 5_000;
+  while (membersInProc(group) && Date.now() < deadline) await sleep(25);
+}
+
+/** Whether /proc shows a process of `group`: ended ones, not yet reaped, are in no list of the cgroup itself. */
+function membersInProc(group: string): boolean {
+  return readdirSync("/proc").some((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`/${top}/${group}/`);
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Removes the (empty) cgroups of `group` everywhere, and the common parent when it was the last. */

@@ -124,7 +124,7 @@ async function bootNodes(creation: Creation): Promise<string> {
   await waitFor(
     "the nodes to boot",
     () => plan.nodes.every((node) => initPid(plan.name, node.name) !== undefined),
-    { timeoutMs: 30_000, intervalMs: 20, signal },
+    { timeoutMs: 90_000, intervalMs: 20, signal },
   );
   return `${plan.nodes.length} nodes`;
 }
@@ -188,7 +188,7 @@ async function settled(creation: Creation, what: string, check: () => Promise<bo
   let failure: unknown;
   creation.imports?.catch((error) => (failure = error));
   await waitFor(what, async () => failure !== undefined || (await check()), {
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     intervalMs: 50,
     signal: creation.signal,
     remedy: `Try again with --retain and look into ${clusterDir(creation.plan.name)}/nodes/*/var/log.`,

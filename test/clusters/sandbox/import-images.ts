@@ -16,12 +16,12 @@ export async function importImages(
   await waitFor(
     `containerd of ${node}`,
     async () => (await nodeExec(cluster, node, ["ctr", "version"], { allowFailure: true })).exitCode === 0,
-    { timeoutMs: 30_000, intervalMs: 100, ...(signal === undefined ? {} : { signal }) },
+    { timeoutMs: 90_000, intervalMs: 100, ...(signal === undefined ? {} : { signal }) },
   );
   for (const archive of archives) {
     const inNode = path.join(repoInNode, path.relative(repoDir, imagesDir), path.basename(archive));
     await nodeExec(cluster, node, ["ctr", "-n", "k8s.io", "images", "import", inNode], {
-      timeoutMs: 120_000,
+      timeoutMs: 300_000,
       ...(signal === undefined ? {} : { signal }),
     });
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { generateKeyPairSync, randomBytes, webcrypto } from "node:crypto";
-import "./apiserver/reflect-metadata.ts";
+import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 
 /** A certificate with its key, both PEM. */

@@ -111,7 +111,7 @@ async function launch(cluster: string, node: string, options: LaunchOptions): Pr
       if (first !== undefined && processName(first) === "sandbox-init") return first;
       return ended === undefined ? undefined : -1;
     },
-    { timeoutMs: 15_000, intervalMs: 10, signal: options.signal },
+    { timeoutMs: 60_000, intervalMs: 10, signal: options.signal },
   );
   if (pid > 0) return pid;
   const tail = readFileSync(logFile, "utf8").trim().split("\n").slice(-10).join("\n");
