@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 export { gatherFacts } from "./facts.ts";
-export { type InstallContext, installManifests, installSteps } from "./install.ts";
+export { installManifests, installSteps } from "./install.ts";
 export { readRecord } from "./record.ts";
 export { formatStatus, readStatus } from "./status.ts";
 export { uninstallSteps } from "./uninstall.ts";
-export { defaultValues, loadValues, valuesSchema } from "./values.ts";
+export { defaultValues, loadValues } from "./values.ts";

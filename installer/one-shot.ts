@@ -69,12 +69,16 @@ function hasEnded(pod: KubeObject): boolean {
 async function resultOf(kube: KubeClient, pod: KubeObject): Promise<OneShotResult> {
   const status = workStatus(pod);
   const node = pod.spec?.nodeName ?? "?";
+  const previous = status?.state?.terminated === undefined;
   const terminated = status?.state?.terminated ?? status?.lastState?.terminated;
   const reason =
     status?.state?.waiting?.message ?? status?.state?.waiting?.reason ?? pod.status?.phase ?? "unknown";
   if (terminated === undefined) return { node, ok: false, output: `the pod did not run: ${reason}` };
   const output = await kube
-    .request<string>("GET", `${pods(pod.metadata.name)}/log`, { query: { container: "work" }, accept: "*/*" })
+    .request<string>("GET", `${pods(pod.metadata.name)}/log`, {
+      query: { container: "work", previous },
+      accept: "*/*",
+    })
     .catch((error) => `no log: ${errorMessage(error)}`);
   return {
     node,

@@ -60,7 +60,7 @@ async function demo(env: CliEnv, flags: DemoFlags): Promise<void> {
   } finally {
     if (created && flags.keep !== true) {
       title(`Delete the cluster "${flags.name}"`);
-      await deleteSandboxCluster(flags.name);
+      await deleteSandboxCluster(flags.name, env.env);
     }
     await rm(folder, { recursive: true, force: true });
   }

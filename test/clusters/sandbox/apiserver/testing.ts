@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A server of one's own for tests: certificates, a free port on 127.0.0.1, a kubeconfig.
-import "./reflect-metadata.ts";
+import "reflect-metadata";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -3,7 +3,7 @@ import type http from "node:http";
 import { logRecords, tailOffset } from "./log-reader.ts";
 import { podUid } from "./pod.ts";
 import type { RuntimeContainer } from "./pod-runtime.ts";
-import { HttpError, type KubeletRequest } from "./server.ts";
+import { HttpError, type KubeletRequest } from "./server-request.ts";
 import { findContainer } from "./server-streams.ts";
 
 interface LogWishes {

@@ -4,7 +4,7 @@ import net from "node:net";
 import type { Duplex } from "node:stream";
 import { allContainers, podUid } from "./pod.ts";
 import { latest, type RuntimeContainer } from "./pod-runtime.ts";
-import { HttpError, type KubeletRequest } from "./server.ts";
+import { HttpError, type KubeletRequest } from "./server-request.ts";
 
 /** The newest container of this name of a pod. Throws HttpError 404. */
 export async function findContainer(

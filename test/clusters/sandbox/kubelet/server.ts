@@ -7,27 +7,9 @@ import { errorMessage } from "../../../../lib/errors.ts";
 import type { KubeletNode } from "./kubelet-node.ts";
 import type { PodManager } from "./pod-manager.ts";
 import { serveLogs } from "./server-logs.ts";
+import { HttpError, type KubeletRequest } from "./server-request.ts";
 import { serveMetrics, serveStats } from "./server-stats.ts";
 import { serveUpgrade } from "./server-streams.ts";
-
-/** A request that cannot be served, with the HTTP status that says so. */
-export class HttpError extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.name = "HttpError";
-    this.status = status;
-  }
-}
-
-/** One request to the kubelet's API. */
-export interface KubeletRequest {
-  kubelet: KubeletNode;
-  manager: PodManager;
-  /** Parts of the path, decoded, without the first. */
-  parts: string[];
-  query: URLSearchParams;
-}
 
 /** Serves the kubelet's API by HTTPS to holders of a certificate of the cluster's administrators. */
 export async function startServer(

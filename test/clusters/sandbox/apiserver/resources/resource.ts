@@ -2,7 +2,6 @@
 // The contract between the API server's machinery (HTTP, store, watch, patch) and the kinds it serves.
 
 /** A Kubernetes object as decoded from JSON. */
-// biome-ignore lint/suspicious/noExplicitAny: objects are whatever clients send; validation narrows them
 export type KubeObject = Record<string, any>;
 
 /** One cause of an Invalid status, printed by clients as `field: message`. */

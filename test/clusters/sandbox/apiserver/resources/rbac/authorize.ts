@@ -1,28 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { nodeOf } from "../admission/node-restriction.ts";
 import type { KubeObject, ObjectReader, UserInfo } from "../resource.ts";
+import type { AuthorizationAttributes, Decision } from "./attributes.ts";
 import { authorizeNode } from "./node-authorizer.ts";
 import { ruleAllowsPath, ruleAllowsResource, rulesFor } from "./rules.ts";
 
-/** What a request wants to do. */
-export interface AuthorizationAttributes {
-  verb: string;
-  /** Resource requests. */
-  group?: string;
-  version?: string;
-  resource?: string;
-  subresource?: string;
-  namespace?: string;
-  name?: string;
-  /** Non-resource requests, such as `/healthz`. */
-  path?: string;
-}
-
-/** The authorizer's answer. */
-export interface Decision {
-  allowed: boolean;
-  reason: string;
-}
+export type { AuthorizationAttributes, Decision };
 
 /** Whether the user may do this: the Node authorizer first, then RBAC. */
 export function authorize(

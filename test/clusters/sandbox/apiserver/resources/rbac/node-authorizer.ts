@@ -2,7 +2,7 @@
 // What a kubelet may do: a fixed list, and of secrets, config maps, claims and service accounts only those
 // that the pods bound to its node refer to.
 import type { KubeObject, ObjectReader } from "../resource.ts";
-import type { AuthorizationAttributes, Decision } from "./authorize.ts";
+import type { AuthorizationAttributes, Decision } from "./attributes.ts";
 import { NODE_RULES } from "./node-rules.ts";
 import { ruleAllowsResource } from "./rules.ts";
 
