@@ -7,4 +7,6 @@ const { env, stdin, stdout, stderr } = process;
 const interrupt = new AbortController();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   process.on(name, () => (interrupt.signal.aborted ? process.exit(130) : interrupt.abort(name)));
-process.exit(await main({ env, stdin, stdout, stderr, signal: interrupt.signal }, process.argv.slice(2)));
+const exitCode = await main({ env, stdin, stdout, stderr, signal: interrupt.signal }, process.argv.slice(2));
+// What was written to a pipe may still be on its way; connections that linger must not hold the program up.
+stdout.write("", () => stderr.write("", () => process.exit(exitCode)));
