@@ -17,7 +17,7 @@ import { checkMachine, requireLinuxRoot } from "./machine.ts";
 import { connectNode, switchCommands } from "./network.ts";
 import { addService, bootNode, bootSwitch, prepareNode, repoDir, serviceScript } from "./node/launch.ts";
 import { nodeFiles } from "./node-files.ts";
-import { findAssets, nodeServices } from "./parts.ts";
+import { findAssets, nodeServices, readKubeletVersion } from "./parts.ts";
 import { type ClusterPlan, controlPlane, planCluster, type SandboxOptions } from "./plan.ts";
 import { createSecrets, type Secrets, writeFiles } from "./secrets.ts";
 import { claimCluster, clusterDir, initPid, nodeDir, stateRoot, writePlan } from "./state.ts";
@@ -53,7 +53,10 @@ export async function createSandboxCluster(
   const plan = planCluster(options, path.resolve(kubeconfig));
   await prepareMachine(options.env);
   const assets = findAssets(options.env.KUBEBUILDER_ASSETS);
-  if (assets !== undefined) plan.assets = assets;
+  if (assets !== undefined) {
+    await readKubeletVersion(assets);
+    plan.assets = assets;
+  }
   await claimCluster(plan.name);
   const signal = hooks.signal ?? new AbortController().signal;
   const creation: Creation = { plan, env: options.env, signal, archives: [] };

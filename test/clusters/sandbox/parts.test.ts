@@ -90,6 +90,11 @@ it("configures a real kubelet for a machine with version 1 cgroups", () => {
   );
 });
 
+it("leaves out what a kubelet of 1.30 does not know", () => {
+  const old = { ...plan, assets: { dir: "/k", parts: ["kubelet"], kubeletMinor: 30 } };
+  assert.equal("failCgroupV1" in parse(kubeletConfiguration(old, control)), false);
+});
+
 it("has kube-proxy write no conntrack setting of the machine", () => {
   const { conntrack } = kubeProxyConfiguration(plan) as { conntrack: Record<string, unknown> };
   for (const value of Object.values(conntrack)) assert.ok(value === 0 || value === "0s");

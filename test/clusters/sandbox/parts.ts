@@ -2,6 +2,8 @@
 import path from "node:path";
 import { stringify } from "yaml";
 import { hostPort } from "../../../lib/addresses.ts";
+import { ShuntError } from "../../../lib/errors.ts";
+import { run } from "../../../lib/run.ts";
 import { isExecutable } from "./machine.ts";
 import { repoInNode, serviceScript } from "./node/launch.ts";
 import { type ClusterPlan, controlPlane, families, type NodePlan } from "./plan.ts";
@@ -29,6 +31,18 @@ export function findAssets(dir: string | undefined): ClusterPlan["assets"] {
   let parts = realParts.filter((name) => isExecutable(path.join(absolute, name)));
   if (!parts.includes("etcd")) parts = parts.filter((name) => name !== "kube-apiserver");
   return parts.length === 0 ? undefined : { dir: absolute, parts };
+}
+
+/** Asks the folder's kubelet for its version: its configuration file differs between versions. */
+export async function readKubeletVersion(assets: NonNullable<ClusterPlan["assets"]>): Promise<void> {
+  if (!assets.parts.includes("kubelet")) return;
+  const { stdout } = await run(path.join(assets.dir, "kubelet"), ["--version"]);
+  const minor = /v1\.(\d+)\./.exec(stdout)?.[1];
+  if (minor === undefined)
+    throw new ShuntError(`${assets.dir}/kubelet does not say its version: ${stdout.trim()}`, {
+      remedy: "Name a folder with Kubernetes 1.30 or newer in KUBEBUILDER_ASSETS.",
+    });
+  assets.kubeletMinor = Number(minor);
 }
 
 function has(plan: ClusterPlan, part: string): boolean {
@@ -228,7 +242,8 @@ export function kubeletConfiguration(plan: ClusterPlan, node: NodePlan): string 
     authorization: { mode: "Webhook" },
     cgroupDriver: "cgroupfs",
     cgroupRoot: "/",
-    failCgroupV1: false,
+    // Known from 1.31 on; an older kubelet refuses a configuration with an unknown field.
+    ...((plan.assets?.kubeletMinor ?? 31) >= 31 ? { failCgroupV1: false } : {}),
     clusterDNS: [plan.dnsServiceIp],
     clusterDomain: "cluster.local",
     containerRuntimeEndpoint: "unix:///run/containerd/containerd.sock",

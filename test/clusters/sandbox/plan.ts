@@ -41,7 +41,12 @@ export interface ClusterPlan {
   /** File that the kubeconfig was written to. */
   kubeconfig: string;
   /** Folder with real Kubernetes binaries, and which of them it has. */
-  assets?: { dir: string; parts: string[] };
+  assets?: {
+    dir: string;
+    parts: string[];
+    /** Minor version of the kubelet, when the folder has one. */
+    kubeletMinor?: number;
+  };
 }
 
 /** Addresses behind the switch. */
