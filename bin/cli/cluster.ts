@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command, Option } from "commander";
 import { UsageError } from "../../lib/errors.ts";
-import { progressStyle } from "../../lib/steps.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput } from "./options.ts";
 
@@ -57,6 +56,7 @@ Examples:
     )
     .action(async (flags: CreateFlags) => {
       checkOutput(flags.output, ["json"]);
+      const { progressStyle } = await import("../../lib/steps.ts");
       const { contextName, createSandboxCluster } = await import("../../test/clusters/index.ts");
       const { name, workers, ipFamily, kubeconfig, retain } = flags;
       await createSandboxCluster(

@@ -4,11 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { ShuntError } from "../../lib/errors.ts";
-import { connectKube } from "../../lib/kube.ts";
-import { progressStyle, runSteps } from "../../lib/steps.ts";
 import { sandboxOutside } from "./connectivity.ts";
 import type { CliEnv } from "./env.ts";
-import { ensureSetup } from "./setup.ts";
 
 interface DemoFlags {
   keep?: boolean;
@@ -35,6 +32,8 @@ export function demoCommand(env: CliEnv): Command {
 
 async function demo(env: CliEnv, flags: DemoFlags): Promise<void> {
   const start = Date.now();
+  const { ensureSetup } = await import("./setup.ts");
+  const { progressStyle } = await import("../../lib/steps.ts");
   await ensureSetup(env, "shunt demo");
   const { createSandboxCluster, deleteSandboxCluster } = await import("../../test/clusters/index.ts");
   const folder = await mkdtemp(join(tmpdir(), "shunt-demo-"));
@@ -81,6 +80,8 @@ async function installAndTest(
   context: string,
   title: (text: string) => void,
 ): Promise<boolean> {
+  const { connectKube } = await import("../../lib/kube.ts");
+  const { progressStyle, runSteps } = await import("../../lib/steps.ts");
   const { installSteps, defaultValues } = await import("../../installer/index.ts");
   const connectivity = await import("../../test/connectivity/index.ts");
   const style = progressStyle(env.stdout, env.env);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from "commander";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import { connectKube, type KubeClient, type KubeTarget } from "../../lib/kube.ts";
-import { progressStyle, runSteps } from "../../lib/steps.ts";
-import { waitFor } from "../../lib/wait.ts";
+import type { KubeClient, KubeTarget } from "../../lib/kube.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, collect, parseDuration, withKubeOptions } from "./options.ts";
 
@@ -59,6 +57,8 @@ export function upgradeCommand(env: CliEnv): Command {
 
 async function install(env: CliEnv, flags: InstallFlags, upgrade: boolean): Promise<void> {
   checkOutput(flags.output, flags.dryRun === true ? ["json", "yaml"] : ["json"]);
+  const { connectKube } = await import("../../lib/kube.ts");
+  const { progressStyle, runSteps } = await import("../../lib/steps.ts");
   const installer = await import("../../installer/index.ts");
   const kube = await connectKube(flags);
   try {
@@ -138,6 +138,8 @@ export function uninstallCommand(env: CliEnv): Command {
     )
     .action(async (flags: KubeTarget & { yes?: boolean; output?: string }) => {
       checkOutput(flags.output, ["json"]);
+      const { connectKube } = await import("../../lib/kube.ts");
+      const { progressStyle, runSteps } = await import("../../lib/steps.ts");
       const { uninstallSteps } = await import("../../installer/index.ts");
       const kube = await connectKube(flags);
       try {
@@ -171,6 +173,7 @@ export function statusCommand(env: CliEnv): Command {
     )
     .action(async (flags: KubeTarget & { wait?: boolean; timeout: number; output?: string }) => {
       checkOutput(flags.output, ["json", "yaml"]);
+      const { connectKube } = await import("../../lib/kube.ts");
       const { formatStatus, readStatus } = await import("../../installer/index.ts");
       const kube = await connectKube(flags);
       try {
@@ -192,6 +195,7 @@ export function statusCommand(env: CliEnv): Command {
 }
 
 async function waitUntilReady(kube: KubeClient, timeoutMs: number, signal: AbortSignal) {
+  const { waitFor } = await import("../../lib/wait.ts");
   const { readStatus } = await import("../../installer/index.ts");
   return await waitFor(
     "every node to be ready",
