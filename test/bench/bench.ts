@@ -10,6 +10,8 @@ export interface OpenLab {
 /** What a bench needs of the product; handed in by bin/bench.ts, as test/ knows only lib/. */
 export interface DatapathParts {
   openLab(options: { name: string; routing: "vxlan" | "direct" }): Promise<OpenLab>;
+  /** Command line, without the number of rounds, of the `cni` bench's part on its node. */
+  cniNode: readonly string[];
 }
 
 export interface BenchContext {

@@ -9,6 +9,14 @@ const benches: Record<string, { summary: string; load: () => Promise<Bench> }> =
     summary: "pod-to-pod throughput and short connections against a veth, a bridge with routes and VXLAN",
     load: async () => (await import("./forwarding.ts")).forwarding,
   },
+  cni: {
+    summary: "time of the CNI plugin's ADD and DEL against the stock bridge with host-local",
+    load: async () => (await import("./cni.ts")).cni,
+  },
+  cli: {
+    summary: "time of shunt --help against the same Node.js doing nothing",
+    load: async () => (await import("./cli.ts")).cli,
+  },
 };
 
 const usage = `usage: npm run bench -- [NAME…] [-o json] [--rounds N]\nbenches:\n${Object.entries(benches)
