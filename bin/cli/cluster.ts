@@ -27,7 +27,8 @@ function withDriver(command: Command): Command {
 }
 
 function wholeNumber(text: string): number {
-  if (!/^\d{1,3}$/.test(text)) throw new UsageError(`"${text}" is not a number of nodes`);
+  if (!/^\d{1,3}$/.test(text))
+    throw new UsageError(`--workers "${text}" is not a number of nodes`, "Use a whole number such as 2.");
   return Number(text);
 }
 
@@ -56,6 +57,8 @@ Examples:
     )
     .action(async (flags: CreateFlags) => {
       checkOutput(flags.output, ["json"]);
+      const { ensureSetup } = await import("./setup.ts");
+      await ensureSetup(env, "shunt cluster create");
       const { progressStyle } = await import("../../lib/steps.ts");
       const { contextName, createSandboxCluster } = await import("../../test/clusters/index.ts");
       const { name, workers, ipFamily, kubeconfig, retain } = flags;

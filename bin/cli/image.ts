@@ -15,6 +15,8 @@ export function imageCommand(env: CliEnv): Command {
         "\nExample:\n  shunt image save -o shunt.tar && kind load image-archive shunt.tar",
       )
       .action(async (flags: { output: string }) => {
+        const { ensureSetup } = await import("./setup.ts");
+        await ensureSetup(env, "shunt image save");
         const { packShuntImage, shuntImage } = await import(
           "../../test/clusters/sandbox/images/shunt-image.ts"
         );

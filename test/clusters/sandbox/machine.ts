@@ -9,7 +9,7 @@ export function requireLinuxRoot(): void {
   if (process.platform !== "linux")
     throw new ShuntError(`Sandbox clusters need Linux; this is ${process.platform}`, { code: "Unsupported" });
   if (process.getuid?.() !== 0)
-    throw new ShuntError("Sandbox clusters need root", { code: "Unsupported", remedy: "Run it with sudo." });
+    throw new ShuntError("Sandbox clusters need root: run it with sudo", { code: "Unsupported" });
 }
 
 const programs: Record<string, string> = {
