@@ -1,28 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import { globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { run } from "../lib/run.ts";
 
 /** The one gate: types, lint and format, unused code, import directions and cycles, licence headers. */
 const node = process.execPath;
+const folders = ["bin", "lib", "installer", "migrate", "agent", "playbooks", "test", "scripts"].filter(
+  (folder) => existsSync(folder),
+);
 const checks: [string, string, string[]][] = [
   ["types", node, ["node_modules/typescript/bin/tsc", "-p", "."]],
   ["lint and format", "node_modules/.bin/biome", ["check", "--error-on-warnings", "."]],
   ["unused code", node, ["node_modules/knip/bin/knip.js", "--no-progress"]],
-  [
-    "import directions",
-    node,
-    [
-      "node_modules/dependency-cruiser/bin/dependency-cruise.mjs",
-      "bin",
-      "lib",
-      "installer",
-      "migrate",
-      "agent",
-      "playbooks",
-      "test",
-      "scripts",
-    ],
-  ],
+  ["import directions", node, ["node_modules/dependency-cruiser/bin/dependency-cruise.mjs", ...folders]],
 ];
 
 const headers: [string, string][] = [
