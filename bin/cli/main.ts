@@ -64,9 +64,8 @@ export async function main(env: CliEnv, argv: readonly string[]): Promise<number
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
-      env.stderr.write(
-        `See ${[program.name(), ...argv.filter((word) => /^[a-z-]+$/.test(word) && !word.startsWith("-")).slice(0, 1)].join(" ")} --help\n`,
-      );
+      const command = program.commands.find((child) => child.name() === argv[0]);
+      env.stderr.write(`See ${command === undefined ? "shunt" : `shunt ${command.name()}`} --help\n`);
       return 2;
     }
     return report(env, error);
