@@ -218,7 +218,14 @@ describe("a real kubectl drives the sandbox cluster", () => {
     const found = await cluster.get("cm", "-l", "tier in (gold,silver)");
     assert.equal(found.items.length, 1);
     assert.equal(found.items[0].data.key, "patched");
-    assert.equal((await cluster.get("pods", "--field-selector=status.phase=Failed")).items.length, 0);
+    const running = await cluster.get("pods", "-A", "--field-selector=status.phase=Running");
+    assert.ok(running.items.length > 0);
+    assert.ok(running.items.every((pod: any) => pod.status.phase === "Running"));
+    const named = await cluster.get("cm", "--field-selector=metadata.name=ssa");
+    assert.deepEqual(
+      named.items.map((item: any) => item.metadata.name),
+      ["ssa"],
+    );
   });
 
   test("auth can-i, as an administrator and as somebody who may only read", async () => {
