@@ -6,6 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { hostPort } from "../../lib/addresses.ts";
 import { sleep, waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
+import { agentStatus, agentTraces, podResources } from "./agent-node-state.ts";
 import { ClusterUnderTest, idlePod, image } from "./cluster-under-test.ts";
 import { type LoadResult, loadProgram } from "./load.ts";
 
@@ -13,52 +14,25 @@ let cluster: ClusterUnderTest;
 const name = "e2e-agent";
 const nodes = [`${name}-control-plane`, `${name}-worker`, `${name}-worker2`];
 const worker = nodes[1]!;
+const traces = (node: string) => agentTraces(name, node);
 
-/** What the agent could leave on a node. */
-async function traces(node: string): Promise<string[]> {
-  const look = async (title: string, script: string) => {
-    const { stdout } = await nodeExec(name, node, ["sh", "-c", `{ ${script}; } || true`]);
-    return stdout
-      .split("\n")
-      .filter((line) => line.trim() !== "")
-      .map((line) => `${title}: ${line.trim()}`);
+/** What the API server says that the worker has to have: pods with addresses, and addresses of Services. */
+async function expectedOnWorker(): Promise<{ pods: number; frontends: number }> {
+  const pods = await cluster.get("pod", "-A", `--field-selector=spec.nodeName=${worker}`);
+  const services = await cluster.get("service", "-A");
+  return {
+    pods: pods.items.filter((pod: any) => pod.spec.hostNetwork !== true).length,
+    frontends: services.items
+      .map(
+        ({ spec }: any) => spec.clusterIPs.filter((ip: string) => ip !== "None").length * spec.ports.length,
+      )
+      .reduce((sum: number, count: number) => sum + count, 0),
   };
-  const found = await Promise.all([
-    look("link", "ip -o link | grep -E 'shunt|shv' || true"),
-    look("route", "ip route; ip -6 route | grep -vE 'fe80|^fd30' || true"),
-    look("rule", "ip rule; ip -6 rule"),
-    look("netfilter", "iptables-save 2>/dev/null | grep -v '^#' || true"),
-    look("cni", "find /etc/cni/net.d /opt/cni/bin -name '*shunt*' 2>/dev/null"),
-    look("pin", "find /sys/fs/bpf -mindepth 1 2>/dev/null"),
-    look("state", "find /var/run/shunt -mindepth 1 2>/dev/null"),
-    look(
-      "tc",
-      "for d in $(ls /sys/class/net); do tc filter show dev $d ingress; tc filter show dev $d egress; done 2>/dev/null",
-    ),
-    look(
-      "cgroup",
-      "bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null | grep -E 'cgroup_inet|sock' || bpftool cgroup show /sys/fs/cgroup 2>/dev/null | tail -n +2 || true",
-    ),
-  ]);
-  return found.flat().toSorted();
 }
 
-const links = async (): Promise<number> =>
-  Number((await nodeExec(name, worker, ["sh", "-c", "ip -o link | grep -c shv || true"])).stdout);
-
-async function agentStatus(node: string): Promise<any> {
-  const { stdout } = await nodeExec(name, node, [
-    "curl",
-    "-sS",
-    "--max-time",
-    "10",
-    "http://127.0.0.1:9879/status",
-  ]);
-  return JSON.parse(stdout);
-}
-
-const pins = async (): Promise<number> =>
-  Number((await nodeExec(name, worker, ["sh", "-c", "find /sys/fs/bpf/shunt | wc -l"])).stdout);
+/** Waits until the assertions hold; names the one that does not at the deadline. */
+const settlesAs = (what: string, assertions: () => Promise<void>) =>
+  waitFor(what, () => assertions().then(() => true), { timeoutMs: 60_000, intervalMs: 1_000 });
 
 describe("the agent on a dual-stack cluster of three nodes", () => {
   let clean: string[][];
@@ -151,7 +125,7 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
       });
     const loads = [load("client"), load("far-client")];
     await sleep(3_000);
-    const before = await agentStatus(worker);
+    const before = await agentStatus(name, worker);
     const pid = (await nodeExec(name, worker, ["pgrep", "-f", "bin/agent.ts"])).stdout.trim().split("\n");
     await nodeExec(name, worker, ["kill", "-KILL", ...pid]);
     await cluster.apply(idlePod("newcomer", { node: worker }));
@@ -161,7 +135,7 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
       assert.deepEqual(result.failed, []);
     }
     await cluster.kubectl(["wait", "--for=condition=Ready", "pod/newcomer", "--timeout=90s"]);
-    const later = await waitFor("the agent to answer again", () => agentStatus(worker), {
+    const later = await waitFor("the agent to answer again", () => agentStatus(name, worker), {
       timeoutMs: 60_000,
     });
     assert.notEqual(later.startedAt, before.startedAt);
@@ -170,17 +144,17 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
   });
 
   test("500 pods created and deleted on one node leak nothing", async () => {
-    const start = await waitFor(
-      "the pods of earlier tests to be gone from the node",
+    const before = await waitFor(
+      "the pods and Services of earlier tests to be gone from the node",
       async () => {
-        const pods = await cluster.get("pod", "-A", `--field-selector=spec.nodeName=${worker}`);
-        const expected = pods.items.filter((pod: any) => pod.spec.hostNetwork !== true).length;
-        const status = await agentStatus(worker);
-        return status.endpoints.length === expected && (await links()) === expected ? status : undefined;
+        const found = await podResources(name, worker);
+        const { pods, frontends } = await expectedOnWorker();
+        const settled =
+          found.endpoints === pods && found.links === pods && found.mapEntries.sh_services === frontends;
+        return settled ? found : undefined;
       },
       { timeoutMs: 60_000, intervalMs: 1_000 },
     );
-    const before = { links: await links(), pins: await pins(), endpoints: start.endpoints.length };
     const replicas = 100;
     const deployment = {
       apiVersion: "apps/v1",
@@ -206,11 +180,29 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
         },
       },
     };
-    await cluster.apply(deployment);
+    // A Service in front of the pods, of both families, so that they come and go in its maps too.
+    const port = (protocol: string) => ({ name: protocol.toLowerCase(), protocol, port: 80, targetPort: 80 });
+    const ports = [port("TCP"), port("UDP")];
+    await cluster.apply(deployment, {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "many" },
+      spec: { ipFamilyPolicy: "RequireDualStack", selector: { app: "many" }, ports },
+    });
+    const families = 2;
+    const full = {
+      ...before.mapEntries,
+      sh_endpoints: before.mapEntries.sh_endpoints! + replicas * families,
+      sh_services: before.mapEntries.sh_services! + ports.length * families,
+      sh_backends: before.mapEntries.sh_backends! + replicas * ports.length * families,
+    };
     for (let round = 0; round < 5; round++) {
       await cluster.kubectl(["scale", "deployment/many", `--replicas=${replicas}`]);
       await cluster.kubectl(["rollout", "status", "deployment/many", "--timeout=180s"], {
         timeoutMs: 200_000,
+      });
+      await settlesAs("the maps to hold the pods", async () => {
+        assert.deepEqual((await podResources(name, worker)).mapEntries, full);
       });
       await cluster.kubectl(["scale", "deployment/many", "--replicas=0"]);
       await waitFor(
@@ -219,20 +211,10 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
         { timeoutMs: 180_000, intervalMs: 1_000 },
       );
     }
-    await cluster.kubectl(["delete", "deployment", "many"]);
-    await waitFor(
-      "the node to be as before",
-      async () => {
-        const now = {
-          links: await links(),
-          pins: await pins(),
-          endpoints: (await agentStatus(worker)).endpoints.length,
-        };
-        assert.deepEqual(now, before);
-        return true;
-      },
-      { timeoutMs: 60_000, intervalMs: 1_000 },
-    );
+    await cluster.kubectl(["delete", "deployment,service", "many"]);
+    await settlesAs("the node to be as before", async () => {
+      assert.deepEqual(await podResources(name, worker), before);
+    });
   });
 
   test("an upgrade to another configuration rolls the agent and keeps its values", async () => {
