@@ -206,12 +206,7 @@ export class Daemon {
     const mode = this.#modes.services;
     try {
       if (mode !== "on") this.#datapath.detachSockets();
-      const map = (name: "sh_services" | "sh_backends" | "sh_nat") => this.#datapath.map(name);
-      this.#services.setMaps(
-        mode === "off"
-          ? undefined
-          : { services: map("sh_services"), backends: map("sh_backends"), nat: map("sh_nat") },
-      );
+      this.#services.setMaps(mode === "off" ? undefined : this.#datapath.serviceMaps);
       this.#services.sync();
       if (mode === "on" && this.#services.complete) {
         if (this.#options.cgroupPath === undefined)

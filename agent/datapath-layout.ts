@@ -163,8 +163,8 @@ export const tuple = struct("tuple", {
 });
 
 /**
- * Value of `sh_nat` (key: tuple), written by the programs only. When a UDP backend goes, delete the entries whose
- * `to.destination`/`to.destinationPort` is that backend (and their reverse), else old clients keep sending to it.
+ * Value of `sh_nat` (key: tuple), written by the programs; agent/service-flows.ts removes what leads to UDP backends
+ * that are gone, else old clients would keep sending to them.
  */
 export const natEntry = struct("nat_entry", {
   to: tuple,
@@ -184,7 +184,7 @@ export const fragmentKey = struct("fragment_key", {
 });
 export const fragmentPorts = struct("fragment_ports", { sourcePort: be16, destinationPort: be16 });
 
-/** Key of `sh_socket_nat`, written by the socket programs only. */
+/** Key of `sh_socket_nat`, written by the socket programs; its UDP entries go with their backends too. */
 export const socketNatKey = struct("socket_nat_key", {
   cookie: u64,
   address,

@@ -13,6 +13,7 @@ import {
   detachTc,
   loadObject,
 } from "./libbpf.ts";
+import type { ServiceMaps } from "./service-table.ts";
 
 export type DatapathConfig = Partial<Parameters<typeof configLayout.encode>[0]>;
 
@@ -29,6 +30,7 @@ const mapNames = [
   "sh_services",
   "sh_backends",
   "sh_nat",
+  "sh_socket_nat",
   "sh_counters",
 ] as const;
 export type MapName = (typeof mapNames)[number];
@@ -64,6 +66,15 @@ export class Datapath {
     const map = this.#maps.get(name);
     if (map === undefined) throw new Error(`map ${name} is not loaded`);
     return map;
+  }
+
+  get serviceMaps(): ServiceMaps {
+    return {
+      services: this.map("sh_services"),
+      backends: this.map("sh_backends"),
+      nat: this.map("sh_nat"),
+      socketNat: this.map("sh_socket_nat"),
+    };
   }
 
   /**

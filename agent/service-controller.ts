@@ -5,7 +5,7 @@ import type { Informer } from "../lib/kube-informer.ts";
 import { objectKey } from "../lib/kube-informer.ts";
 import type { Logger } from "../lib/log.ts";
 import { hostPortGroups, isHandled, type ServiceGroup, serviceGroups } from "./service-model.ts";
-import { ServiceTable, type TableMap } from "./service-table.ts";
+import { type ServiceMaps, ServiceTable } from "./service-table.ts";
 
 const serviceNameLabel = "kubernetes.io/service-name";
 
@@ -68,7 +68,7 @@ export class ServiceController {
   }
 
   /** Fills the maps from now on (`undefined`: empties them). */
-  setMaps(maps: { services: TableMap; backends: TableMap; nat: TableMap } | undefined): void {
+  setMaps(maps: ServiceMaps | undefined): void {
     if (maps === undefined) {
       if (this.#enabled) this.#table?.clear();
       this.#enabled = false;

@@ -4,18 +4,23 @@ import type { Logger } from "../lib/log.ts";
 import {
   backendKey,
   backend as backendLayout,
-  natEntry,
   serviceKey,
   service as serviceLayout,
-  tuple,
 } from "./datapath-layout.ts";
+import { backendOf, type FlowMap, forgetUdpFlows } from "./service-flows.ts";
 import type { Backend, Frontend, ServiceGroup } from "./service-model.ts";
 
-/** What is used of a BPF map, so that a test can hand in another one. */
-export interface TableMap {
-  entries(): [Uint8Array, Uint8Array][];
+/** A flow map that is also written. */
+export interface TableMap extends FlowMap {
   setMany(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
-  deleteMany(keys: readonly Uint8Array[]): void;
+}
+
+/** The maps that services live in. */
+export interface ServiceMaps {
+  services: TableMap;
+  backends: TableMap;
+  nat: FlowMap;
+  socketNat: FlowMap;
 }
 
 interface Written {
@@ -26,6 +31,7 @@ interface Written {
   frontends: Map<string, Frontend>;
 }
 
+const udp = 17;
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const keyOf = ({ address, port, protocol }: Frontend): Uint8Array =>
   serviceKey.encode({ address: addressBytes(address), port, protocol });
@@ -38,14 +44,16 @@ const sameBackends = (a: readonly Backend[], b: readonly Backend[]): boolean =>
 const sameFrontend = (a: Frontend, b: Frontend): boolean =>
   a.flags === b.flags && a.affinitySeconds === b.affinitySeconds;
 
+const backendNames = ({ id, backends }: Written): string[] =>
+  backends.map(({ address, port }) => backendOf(id, addressBytes(address), port));
+
 /**
  * Keeps the service maps equal to the groups it was given. A change of backends goes to slots of a new
- * generation, then one write switches each frontend over, then the old slots go: no lookup sees half of it.
+ * generation, then one write switches each frontend over, then flows to what is gone are forgotten and the old
+ * slots go: no lookup sees half of it, and what a killed agent left to do is found by its old slots.
  */
 export class ServiceTable {
-  readonly #services: TableMap;
-  readonly #backends: TableMap;
-  readonly #nat: TableMap;
+  readonly #maps: ServiceMaps;
   readonly #log: Logger;
   readonly #written = new Map<string, Written>();
   /** Which group answers a frontend, by key. */
@@ -58,11 +66,12 @@ export class ServiceTable {
   /** What an earlier agent left: frontend key to id and generation. */
   #inherited = new Map<string, { id: number; generation: number }>();
   readonly #usedIds = new Set<number>();
+  /** Slots that no frontend leads to any more, and the UDP backends that went with them (by `backendOf`). */
+  #oldSlots: Uint8Array[] = [];
+  #goneBackends = new Set<string>();
 
-  constructor(maps: { services: TableMap; backends: TableMap; nat: TableMap }, log: Logger) {
-    this.#services = maps.services;
-    this.#backends = maps.backends;
-    this.#nat = maps.nat;
+  constructor(maps: ServiceMaps, log: Logger) {
+    this.#maps = maps;
     this.#log = log;
   }
 
@@ -75,13 +84,13 @@ export class ServiceTable {
   /** Reads what an earlier agent left, so that ids and generations go on from there. */
   inherit(): void {
     const protocolOf = new Map<number, number>();
-    for (const [key, value] of this.#services.entries()) {
+    for (const [key, value] of this.#maps.services.entries()) {
       const { id, generation } = serviceLayout.decode(value);
       this.#inherited.set(hex(key), { id, generation });
       protocolOf.set(id, serviceKey.decode(key).protocol);
       this.#nextId = Math.max(this.#nextId, id + 1);
     }
-    for (const [key, value] of this.#backends.entries()) {
+    for (const [key, value] of this.#maps.backends.entries()) {
       const { serviceId, generation } = backendKey.decode(key);
       const { address, port, id } = backendLayout.decode(value);
       this.#nextBackendId = Math.max(this.#nextBackendId, id + 1);
@@ -101,19 +110,27 @@ export class ServiceTable {
     if (released.length > 0)
       for (const group of [...this.#refused.values()])
         if (group.frontends.some((frontend) => released.includes(hex(keyOf(frontend))))) this.#write(group);
+    this.#dropOld();
   }
 
   /** Removes what no group owns: the rest of an earlier agent. Call it once all groups are known. */
   prune(): { frontends: number; slots: number } {
-    const stale = this.#services.entries().filter(([key]) => !this.#owners.has(hex(key)));
-    this.#services.deleteMany(stale.map(([key]) => key));
+    const stale = this.#maps.services.entries().filter(([key]) => !this.#owners.has(hex(key)));
+    this.#maps.services.deleteMany(stale.map(([key]) => key));
     const current = new Map([...this.#written.values()].map((written) => [written.id, written]));
-    const slots = this.#backends.entries().filter(([key]) => {
+    const slots = this.#maps.backends.entries().filter(([key]) => {
       const { serviceId, generation, slot } = backendKey.decode(key);
       const written = current.get(serviceId);
       return written?.generation !== generation || slot >= written.backends.length;
     });
-    this.#backends.deleteMany(slots.map(([key]) => key));
+    const kept = new Set([...current.values()].flatMap(backendNames));
+    for (const [key, value] of slots) {
+      const { address, port } = backendLayout.decode(value);
+      const name = backendOf(backendKey.decode(key).serviceId, address, port);
+      if (!kept.has(name)) this.#goneBackends.add(name);
+    }
+    this.#oldSlots.push(...slots.map(([key]) => key));
+    this.#dropOld();
     this.#inherited = new Map();
     return { frontends: stale.length, slots: slots.length };
   }
@@ -150,8 +167,8 @@ export class ServiceTable {
       backends: group.backends,
       frontends,
     };
-    if (changed) this.#backends.setMany(this.#slotsOf(written));
-    this.#services.setMany(
+    if (changed) this.#maps.backends.setMany(this.#slotsOf(written));
+    this.#maps.services.setMany(
       [...frontends]
         .filter(([key, frontend]) => {
           const old = before?.frontends.get(key);
@@ -164,7 +181,7 @@ export class ServiceTable {
     this.#usedIds.add(written.id);
     const released = [...(before?.frontends ?? [])].filter(([key]) => !frontends.has(key));
     this.#releaseFrontends(released);
-    if (changed && before !== undefined) this.#deleteSlots(before, group.backends);
+    if (changed && before !== undefined) this.#retireSlots(before, written);
     return released.map(([key]) => key);
   }
 
@@ -175,13 +192,13 @@ export class ServiceTable {
     this.#written.delete(key);
     this.#usedIds.delete(written.id);
     this.#releaseFrontends([...written.frontends]);
-    this.#deleteSlots(written, []);
+    this.#retireSlots(written);
     return [...written.frontends.keys()];
   }
 
   #releaseFrontends(frontends: readonly [string, Frontend][]): void {
     for (const [key] of frontends) this.#owners.delete(key);
-    this.#services.deleteMany(frontends.map(([, frontend]) => keyOf(frontend)));
+    this.#maps.services.deleteMany(frontends.map(([, frontend]) => keyOf(frontend)));
   }
 
   /** The id that an earlier agent gave to one of these frontends, else a new one. */
@@ -213,31 +230,20 @@ export class ServiceTable {
     return id;
   }
 
-  #deleteSlots({ id, generation, backends, protocol }: Written, kept: readonly Backend[]): void {
-    this.#backends.deleteMany(
-      backends.map((_, slot) => backendKey.encode({ serviceId: id, generation, slot })),
-    );
-    if (protocol !== 17) return;
-    const still = new Set(kept.map(({ address, port }) => `${address} ${port}`));
-    const gone = backends.map(({ address, port }) => `${address} ${port}`).filter((key) => !still.has(key));
-    if (gone.length > 0) this.#forgetUdpFlows(new Set(gone));
+  #retireSlots(before: Written, after?: Written): void {
+    const { id, generation, backends, protocol } = before;
+    for (const slot of backends.keys())
+      this.#oldSlots.push(backendKey.encode({ serviceId: id, generation, slot }));
+    if (protocol !== udp) return;
+    const kept = new Set(after === undefined ? [] : backendNames(after));
+    for (const name of backendNames(before)) if (!kept.has(name)) this.#goneBackends.add(name);
   }
 
-  /** UDP has no end: old clients would send to a backend that is gone for as long as they send. */
-  #forgetUdpFlows(gone: ReadonlySet<string>): void {
-    const dead: Uint8Array[] = [];
-    for (const [key, value] of this.#nat.entries()) {
-      const { protocol, destination, destinationPort, source, sourcePort } = natEntry.decode(value).to;
-      if (protocol !== 17) continue;
-      const from = tuple.decode(key);
-      if (
-        gone.has(`${addressText(destination)} ${destinationPort}`) ||
-        gone.has(`${addressText(from.source)} ${from.sourcePort}`) ||
-        gone.has(`${addressText(source)} ${sourcePort}`)
-      )
-        dead.push(key);
-    }
-    this.#nat.deleteMany(dead);
+  #dropOld(): void {
+    forgetUdpFlows(this.#maps, this.#goneBackends);
+    this.#maps.backends.deleteMany(this.#oldSlots);
+    this.#goneBackends = new Set();
+    this.#oldSlots = [];
   }
 }
 
