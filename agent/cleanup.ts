@@ -7,15 +7,17 @@ import { ShuntError } from "../lib/errors.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
 import { detachPinned, detachTc } from "./libbpf.ts";
 import { gatewayOf, routeProtocol } from "./node-network.ts";
-import { cniBinary, cniConfFile, overlayDevice, pinRoot, stateFolder } from "./paths.ts";
+import { cniBinary, cniConfFile, overlayDevice, pinRoot, stateFolder, sysctlFile } from "./paths.ts";
 import { listPodDevices } from "./pod-link.ts";
+import { restoreSysctls } from "./sysctl.ts";
 
 /**
  * Removes everything that an agent left on this node, CNI configuration first so that no new pod comes. Tries all
- * of it, then throws what failed. Returns what was removed.
+ * of it, then throws what failed. Returns what was removed, and which kernel settings were put back.
  */
-export async function cleanNode(): Promise<string[]> {
+export async function cleanNode(): Promise<{ removed: string[]; restored: string[] }> {
   const removed: string[] = [];
+  const restored: string[] = [];
   const failed: unknown[] = [];
   const step = async (work: () => Promise<void>) => {
     try {
@@ -34,17 +36,19 @@ export async function cleanNode(): Promise<string[]> {
   await step(async () => void removed.push(...(await detachLinks())));
   await step(async () => void removed.push(...(await removeDevices())));
   await step(async () => void removed.push(...(await removeRoutes())));
+  await step(async () => void restored.push(...restoreSysctls()));
   await file(pinRoot);
   await file(cniBinary);
-  // The folder itself is a mount point in the agent's pod: only what is in it can go.
+  // The folder itself is a mount point in the agent's pod: only what is in it can go. Settings that could not be put
+  // back stay known.
   for (const name of existsSync(stateFolder) ? readdirSync(stateFolder) : [])
-    await file(join(stateFolder, name));
+    if (join(stateFolder, name) !== sysctlFile) await file(join(stateFolder, name));
   if (failed.length > 0)
     throw new ShuntError("Parts of the agent could not be removed from this node", {
       cause: new AggregateError(failed),
       remedy: "Mend what is named and run the cleanup again.",
     });
-  return removed;
+  return { removed, restored };
 }
 
 async function detachLinks(): Promise<string[]> {

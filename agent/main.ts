@@ -72,10 +72,12 @@ async function dispatch(context: AgentEnv, argv: string[]): Promise<number> {
   if (values.help) return print(usage.trimEnd());
   if (values.version) return print(VERSION);
   if (values.cleanup) {
-    const removed = await cleanNode();
-    return print(
-      removed.length === 0 ? "nothing to remove" : removed.map((item) => `removed ${item}`).join("\n"),
-    );
+    const { removed, restored } = await cleanNode();
+    const lines = [
+      ...removed.map((item) => `removed ${item}`),
+      ...restored.map((item) => `restored ${item}`),
+    ];
+    return print(lines.length === 0 ? "nothing to remove" : lines.join("\n"));
   }
   if (positionals[0] === "probe") return await probe(values, print);
   if (positionals.length > 0)

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
 import { addressText, type Cidr, cidrAddress } from "../lib/addresses.ts";
-import { errorMessage } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
 import { overlayDevice } from "./paths.ts";
 import { macOf } from "./pod-link.ts";
@@ -99,26 +96,3 @@ export async function ensureRoutes(
 }
 
 const withPrefix = (text: string): string => (text.includes("/") ? text : single(text));
-
-const forwarding: readonly [path: string, wanted: string][] = [
-  ["net/ipv4/ip_forward", "1"],
-  ["net/ipv6/conf/all/forwarding", "1"],
-];
-
-/** Kernel settings that forwarding needs. Returns what could not be set. */
-export function ensureSysctls(options: { six: boolean; overlay: boolean; log: Logger }): string[] {
-  const wanted = forwarding.filter(([path]) => options.six || !path.includes("ipv6"));
-  if (options.overlay) wanted.push([`net/ipv4/conf/${overlayDevice}/rp_filter`, "0"]);
-  const problems: string[] = [];
-  for (const [path, value] of wanted) {
-    const file = `/proc/sys/${path}`;
-    try {
-      if (readFileSync(file, "utf8").trim() === value) continue;
-      writeFileSync(file, value);
-      options.log.info("kernel setting changed", { setting: path.replaceAll("/", "."), value });
-    } catch (error) {
-      problems.push(`${path.replaceAll("/", ".")} cannot be set to ${value}: ${errorMessage(error)}`);
-    }
-  }
-  return problems;
-}

@@ -9,15 +9,9 @@ import type { EndpointManager } from "./endpoint-manager.ts";
 import { pruneEndpoints, publishOwnAddresses } from "./endpoint-map.ts";
 import { netnsCookie } from "./libbpf.ts";
 import { ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts";
-import {
-  ensureGateways,
-  ensureOverlay,
-  ensureRoutes,
-  ensureSysctls,
-  gatewayOf,
-  type WantedRoute,
-} from "./node-network.ts";
+import { ensureGateways, ensureOverlay, ensureRoutes, gatewayOf, type WantedRoute } from "./node-network.ts";
 import { overlayDevice } from "./paths.ts";
+import { ensureSysctls } from "./sysctl.ts";
 import { findUplinks, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
 
 /** What the last reconciliation found, for the status. */

@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 export const stateFolder = "/var/run/shunt";
 export const socketPath = `${stateFolder}/cni.sock`;
 export const endpointFolder = `${stateFolder}/endpoints`;
+/** Kernel settings as they were before the agent. */
+export const sysctlFile = `${stateFolder}/sysctls.json`;
 export const cniConfFile = "/etc/cni/net.d/05-shunt.conflist";
 export const cniBinary = "/opt/cni/bin/shunt-cni";
 export const bpffsRoot = "/sys/fs/bpf";

@@ -32,6 +32,7 @@ export async function agentTraces(cluster: string, node: string): Promise<string
   const found = await Promise.all([
     look("link", "ip -o link | grep -E 'shunt|shv' || true"),
     look("route", "ip route; ip -6 route | grep -vE 'fe80|^fd30' || true"),
+    look("sysctl", "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"),
     look("rule", "ip rule; ip -6 rule"),
     look("netfilter", "iptables-save 2>/dev/null | grep -v '^#' || true"),
     look("cni", "find /etc/cni/net.d /opt/cni/bin -name '*shunt*' 2>/dev/null"),
