@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseArgs } from "node:util";
 import { errorMessage, ShuntError, UsageError } from "../lib/errors.ts";
-import { connectKube } from "../lib/kube.ts";
+import { connectInCluster, connectKube } from "../lib/kube-connect.ts";
 import { createLogger } from "../lib/log.ts";
 import { VERSION } from "../lib/version.ts";
 import { cleanNode } from "./cleanup.ts";
@@ -87,7 +87,10 @@ async function dispatch(context: AgentEnv, argv: string[]): Promise<number> {
   if (nodeName === undefined)
     throw new UsageError("The node's name is not known", "Set NODE_NAME or --node-name.");
   const log = createLogger(undefined, config.logLevel);
-  const client = await connectKube({ kubeconfig: values.kubeconfig });
+  const client =
+    values.kubeconfig === undefined
+      ? connectInCluster(context.env)
+      : await connectKube({ kubeconfig: values.kubeconfig });
   const cgroupPath = values["cgroup-root"] ?? cgroupRoot();
   await new Daemon({ config, nodeName, client, cgroupPath, log }).run(context.signal);
   client.close();

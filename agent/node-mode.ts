@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAlreadyExists, type KubeClient, type KubeObject, resourcePath } from "../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import { isAlreadyExists } from "../lib/kube-errors.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { type Modes, modeValues } from "./config.ts";
 
 export const shuntNodes = (name?: string): string =>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressBytes, type Cidr, type Family, parseCidr } from "../lib/addresses.ts";
 import { errorMessage } from "../lib/errors.ts";
-import type { KubeObject } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { ipcacheEntry, ipcacheFlags, ipcachePrefix } from "./datapath-layout.ts";
 
 /** What the datapath needs of a Node object. */

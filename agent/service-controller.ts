@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { KubeObject } from "../lib/kube.ts";
 import type { Informer } from "../lib/kube-informer.ts";
 import { objectKey } from "../lib/kube-informer.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import type { Logger } from "../lib/log.ts";
 import { hostPortGroups, isHandled, type ServiceGroup, serviceGroups } from "./service-model.ts";
 import { type ServiceMaps, ServiceTable } from "./service-table.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Family } from "../lib/addresses.ts";
-import type { KubeObject } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { serviceFlags } from "./datapath-layout.ts";
 
 /** An address and port on which a service answers. */

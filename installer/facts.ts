@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parse } from "yaml";
 import { ShuntError } from "../lib/errors.ts";
-import { ApiError, type KubeClient, type KubeObject, resourcePath } from "../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import { ApiError } from "../lib/kube-errors.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import type { ClusterFacts } from "./manifests.ts";
 import { agentName } from "./names.ts";
 import type { Values } from "./values.ts";

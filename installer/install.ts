@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
 import { ShuntError } from "../lib/errors.ts";
-import { type KubeClient, type KubeObject, resourcePath } from "../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import type { Step } from "../lib/steps.ts";
 import { waitFor } from "../lib/wait.ts";
 import { findKubeProxy, gatherFacts } from "./facts.ts";

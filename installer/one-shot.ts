@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../lib/errors.ts";
-import type { KubeClient, KubeObject } from "../lib/kube.ts";
+import type { KubeClient } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { waitFor } from "../lib/wait.ts";
 import { oneShotDaemonSet } from "./manifests.ts";
 import { daemonSet, pods } from "./names.ts";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressBytes, cidrContains, cidrsOverlap, parseCidr } from "../lib/addresses.ts";
 import { errorMessage } from "../lib/errors.ts";
-import { type KubeClient, type KubeObject, resourcePath } from "../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { findKubeProxy, findNetworks } from "./facts.ts";
 import type { ClusterFacts } from "./manifests.ts";
 import { runOnEveryNode } from "./one-shot.ts";

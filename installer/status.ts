@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type KubeClient, type KubeObject, resourcePath } from "../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { findKubeProxy } from "./facts.ts";
 import { isDisabled } from "./kube-proxy.ts";
 import { agentName, daemonSet, pods, shuntNodes } from "./names.ts";

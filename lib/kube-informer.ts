@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "./errors.ts";
-import { ApiError, type KubeClient, type KubeObject, type Query } from "./kube.ts";
+import type { KubeClient, Query } from "./kube.ts";
+import { ApiError } from "./kube-errors.ts";
+import type { KubeObject } from "./kube-object.ts";
 import type { Logger } from "./log.ts";
 import { sleep } from "./wait.ts";
 

@@ -3,81 +3,14 @@ import http from "node:http";
 import https from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { errorMessage, ShuntError } from "./errors.ts";
+import { ApiError, isNotFound } from "./kube-errors.ts";
+import type { KubeList, KubeObject, WatchEvent } from "./kube-object.ts";
 
-/** Any Kubernetes object; the fields beyond metadata are the caller's to know. */
-export interface KubeObject {
-  apiVersion?: string;
-  kind?: string;
-  metadata: ObjectMeta;
-  spec?: any;
-  status?: any;
-  [field: string]: any;
-}
-
-export interface ObjectMeta {
-  name?: string;
-  namespace?: string;
-  generateName?: string;
-  uid?: string;
-  resourceVersion?: string;
-  generation?: number;
-  creationTimestamp?: string;
-  deletionTimestamp?: string;
-  deletionGracePeriodSeconds?: number;
-  labels?: Record<string, string>;
-  annotations?: Record<string, string>;
-  finalizers?: string[];
-  ownerReferences?: OwnerReference[];
-  managedFields?: unknown[];
-}
-
-export interface OwnerReference {
-  apiVersion: string;
-  kind: string;
-  name: string;
-  uid: string;
-  controller?: boolean;
-  blockOwnerDeletion?: boolean;
-}
-
-export interface KubeList<T = KubeObject> {
-  apiVersion?: string;
-  kind?: string;
-  metadata: { resourceVersion?: string; continue?: string; remainingItemCount?: number };
-  items: T[];
-}
-
-export interface WatchEvent<T = KubeObject> {
-  type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
-  object: T;
-}
-
-/** An answer of the API server that is not 2xx, with its Status object. */
-export class ApiError extends ShuntError {
-  readonly status: number;
-  /** Status.reason, for example NotFound, AlreadyExists, Conflict, Forbidden, Expired. */
-  readonly reason: string;
-  /** The Status object as received, if it was one. */
-  readonly body: any;
-  readonly retryAfterSeconds: number | undefined;
-
-  constructor(what: string, status: number, body: any, headers: http.IncomingHttpHeaders = {}) {
-    const detail = typeof body?.message === "string" ? body.message : String(body ?? "").slice(0, 500);
-    super(`${what}: ${status} ${detail}`.trim(), { code: body?.reason ?? `HTTP${status}` });
-    this.name = "ApiError";
-    this.status = status;
-    this.reason = body?.reason ?? "";
-    this.body = body;
-    const after = Number(headers["retry-after"]);
-    this.retryAfterSeconds = Number.isFinite(after) ? after : undefined;
-  }
-}
-
-export const isNotFound = (error: unknown): boolean => error instanceof ApiError && error.status === 404;
-export const isConflict = (error: unknown): boolean =>
-  error instanceof ApiError && error.status === 409 && error.reason !== "AlreadyExists";
-export const isAlreadyExists = (error: unknown): boolean =>
-  error instanceof ApiError && error.reason === "AlreadyExists";
+/** Server and credentials of a client; @kubernetes/client-node's KubeConfig is one. */
+export type ClientConfig = Pick<
+  KubeConfig,
+  "getCurrentCluster" | "getCurrentContext" | "applyToHTTPSOptions"
+>;
 
 export type PatchType = "json" | "merge" | "strategic" | "apply";
 
@@ -111,12 +44,12 @@ interface Connection {
  * is @kubernetes/client-node's; paths are the API's own, so that no resource needs generated code.
  */
 export class KubeClient {
-  readonly config: KubeConfig;
+  readonly config: ClientConfig;
   #connection: Connection | undefined;
   #agent: http.Agent | undefined;
   #agentKey = "";
 
-  constructor(config: KubeConfig) {
+  constructor(config: ClientConfig) {
     this.config = config;
   }
 
@@ -351,47 +284,6 @@ async function readAll(response: http.IncomingMessage, timeoutMs: number): Promi
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString("utf8");
-}
-
-/** Which kubeconfig and context to use; all unset means what kubectl would use, then in-cluster. */
-export interface KubeTarget {
-  kubeconfig?: string | undefined;
-  context?: string | undefined;
-  /** Talk to this server URL instead of the one that the configuration names. */
-  server?: string | undefined;
-}
-
-/** Connects as kubectl would. Imports @kubernetes/client-node here, so that `--help` never pays for it. */
-export async function connectKube(target: KubeTarget = {}): Promise<KubeClient> {
-  const { KubeConfig } = await import("@kubernetes/client-node");
-  const config = new KubeConfig();
-  try {
-    if (target.kubeconfig !== undefined) config.loadFromFile(target.kubeconfig);
-    else config.loadFromDefault();
-    if (target.context !== undefined) {
-      if (!config.getContexts().some((context) => context.name === target.context))
-        throw new Error(`it has no context "${target.context}"`);
-      config.setCurrentContext(target.context);
-    }
-    const cluster = config.getCurrentCluster();
-    if (cluster === null) throw new Error("it has no current context with a cluster");
-    if (target.server !== undefined) {
-      config.clusters = config.clusters.map((entry) =>
-        entry.name === cluster.name ? { ...entry, server: target.server! } : entry,
-      );
-    }
-  } catch (cause) {
-    throw new ShuntError(
-      `Cannot use kubeconfig ${target.kubeconfig ?? process.env.KUBECONFIG ?? "~/.kube/config"}: ${errorMessage(cause)}`,
-      {
-        code: "Kubeconfig",
-        exitCode: 2,
-        remedy: "Name one with --kubeconfig and a context with --context.",
-        cause,
-      },
-    );
-  }
-  return new KubeClient(config);
 }
 
 /** Paths of well-known resources: `resourcePath("apps/v1", "deployments", "ns", "name")`. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Writable } from "node:stream";
 import { describe, test } from "node:test";
 import {
@@ -12,6 +14,7 @@ import {
   cidrsOverlap,
   parseCidr,
 } from "./addresses.ts";
+import { connectInCluster } from "./kube-connect.ts";
 import { createLogger } from "./log.ts";
 import { formatCommand, RunError, run } from "./run.ts";
 import { progressStyle, runSteps, type Step } from "./steps.ts";
@@ -142,6 +145,30 @@ describe("steps", () => {
     assert.equal(progressStyle({ isTTY: true }, { CI: "true" }), "lines");
     assert.equal(progressStyle({}, {}), "lines");
     assert.equal(progressStyle({ isTTY: true }, {}, "json"), "json");
+  });
+});
+
+describe("connecting inside a cluster", () => {
+  const env = { KUBERNETES_SERVICE_HOST: "fd10:96::1", KUBERNETES_SERVICE_PORT: "443" };
+
+  test("takes the pod's service account, and its token anew when it was replaced", async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "shunt-account-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, "ca.crt"), "a certificate");
+    writeFileSync(join(folder, "token"), "first\n");
+    const client = connectInCluster(env, folder);
+    const first = await client.connectionOptions();
+    assert.equal(first.base.href, "https://[fd10:96::1]/");
+    assert.equal(first.ca, "a certificate");
+    assert.deepEqual(first.headers, { authorization: "Bearer first" });
+    writeFileSync(join(folder, "token"), "second");
+    client.close();
+    assert.deepEqual((await client.connectionOptions()).headers, { authorization: "Bearer second" });
+  });
+
+  test("says what is missing", () => {
+    assert.throws(() => connectInCluster({}), /KUBERNETES_SERVICE_HOST/);
+    assert.throws(() => connectInCluster(env, "/nonexistent"), /Cannot read the service account/);
   });
 });
 

@@ -123,7 +123,7 @@ async function runTest(env: CliEnv, flags: ConnectivityFlags): Promise<void> {
   if (options.pauseOnFail && env.stdin.isTTY !== true)
     throw new UsageError("--pause-on-fail needs a terminal to ask on");
   const [{ connectKube }, { progressStyle }] = await Promise.all([
-    import("../../lib/kube.ts"),
+    import("../../lib/kube-connect.ts"),
     import("../../lib/steps.ts"),
   ]);
   // With -o json, standard output carries one document and nothing else.

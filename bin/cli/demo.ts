@@ -80,7 +80,7 @@ async function installAndTest(
   context: string,
   title: (text: string) => void,
 ): Promise<boolean> {
-  const { connectKube } = await import("../../lib/kube.ts");
+  const { connectKube } = await import("../../lib/kube-connect.ts");
   const { progressStyle, runSteps } = await import("../../lib/steps.ts");
   const { installSteps, defaultValues } = await import("../../installer/index.ts");
   const connectivity = await import("../../test/connectivity/index.ts");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from "commander";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import type { KubeClient, KubeTarget } from "../../lib/kube.ts";
+import type { KubeClient } from "../../lib/kube.ts";
+import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, collect, parseDuration, withKubeOptions } from "./options.ts";
 
@@ -57,7 +58,7 @@ export function upgradeCommand(env: CliEnv): Command {
 
 async function install(env: CliEnv, flags: InstallFlags, upgrade: boolean): Promise<void> {
   checkOutput(flags.output, flags.dryRun === true ? ["json", "yaml"] : ["json"]);
-  const { connectKube } = await import("../../lib/kube.ts");
+  const { connectKube } = await import("../../lib/kube-connect.ts");
   const { progressStyle, runSteps } = await import("../../lib/steps.ts");
   const installer = await import("../../installer/index.ts");
   const kube = await connectKube(flags);
@@ -138,7 +139,7 @@ export function uninstallCommand(env: CliEnv): Command {
     )
     .action(async (flags: KubeTarget & { yes?: boolean; output?: string }) => {
       checkOutput(flags.output, ["json"]);
-      const { connectKube } = await import("../../lib/kube.ts");
+      const { connectKube } = await import("../../lib/kube-connect.ts");
       const { progressStyle, runSteps } = await import("../../lib/steps.ts");
       const { uninstallSteps } = await import("../../installer/index.ts");
       const kube = await connectKube(flags);
@@ -173,7 +174,7 @@ export function statusCommand(env: CliEnv): Command {
     )
     .action(async (flags: KubeTarget & { wait?: boolean; timeout: number; output?: string }) => {
       checkOutput(flags.output, ["json", "yaml"]);
-      const { connectKube } = await import("../../lib/kube.ts");
+      const { connectKube } = await import("../../lib/kube-connect.ts");
       const { formatStatus, readStatus } = await import("../../installer/index.ts");
       const kube = await connectKube(flags);
       try {

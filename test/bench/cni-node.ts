@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { KubeObject } from "../../lib/kube.ts";
-import { connectKube } from "../../lib/kube.ts";
+import { connectKube } from "../../lib/kube-connect.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
 import { run } from "../../lib/run.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { startTestApiServer, type TestApiServer } from "../clusters/sandbox/apiserver/testing.ts";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type KubeClient, type KubeObject, resourcePath } from "../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Action } from "./action.ts";
 import type { PodEndpoint } from "./endpoint.ts";
 import type { Probes } from "./probes.ts";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type KubeClient, type KubeObject, resourcePath } from "../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Step } from "../../lib/steps.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { PodEndpoint, ServiceEndpoint } from "./endpoint.ts";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { WebSocket } from "ws";
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
-import { ApiError, type KubeClient } from "../../lib/kube.ts";
+import type { KubeClient } from "../../lib/kube.ts";
+import { ApiError } from "../../lib/kube-errors.ts";
 
 /** Channels of Kubernetes' remote command protocol (v4 and v5): the first byte of each message. */
 const stdinChannel = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import type { KubeObject } from "../../lib/kube.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Toleration } from "./options.ts";
 import { hostPortBase, type PortName, podPortBase, portOffsets } from "./ports.ts";
 

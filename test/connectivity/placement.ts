@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressFamily, type Family } from "../../lib/addresses.ts";
 import { ShuntError } from "../../lib/errors.ts";
-import { type KubeClient, type KubeObject, resourcePath } from "../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Addresses } from "./endpoint.ts";
 import type { Toleration } from "./options.ts";
 import type { NodeInfo } from "./world.ts";

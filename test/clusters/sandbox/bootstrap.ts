@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeClient, KubeObject } from "../../../lib/kube.ts";
+import type { KubeClient } from "../../../lib/kube.ts";
+import type { KubeObject } from "../../../lib/kube-object.ts";
 import { dnsManifests } from "./dns/manifests.ts";
 import { kubeProxyManifests } from "./kube-proxy-manifests.ts";
 import { controlPlaneTaint } from "./parts.ts";

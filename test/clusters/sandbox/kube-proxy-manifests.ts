@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { stringify } from "yaml";
-import type { KubeObject } from "../../../lib/kube.ts";
+import type { KubeObject } from "../../../lib/kube-object.ts";
 import { kubeProxyImage } from "./images/shunt-image.ts";
 import { apiAddress } from "./parts.ts";
 import type { ClusterPlan } from "./plan.ts";

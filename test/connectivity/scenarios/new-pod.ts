@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isNotFound, resourcePath } from "../../../lib/kube.ts";
+import { resourcePath } from "../../../lib/kube.ts";
+import { isNotFound } from "../../../lib/kube-errors.ts";
 import { waitFor } from "../../../lib/wait.ts";
 import { hostnameOf, podEndpoint } from "../deploy.ts";
 import type { PodEndpoint } from "../endpoint.ts";

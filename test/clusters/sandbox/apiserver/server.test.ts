@@ -3,13 +3,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import {
-  ApiError,
-  connectKube,
-  type KubeClient,
-  type KubeObject,
-  type WatchEvent,
-} from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
+import { ApiError } from "../../../../lib/kube-errors.ts";
+import type { KubeObject, WatchEvent } from "../../../../lib/kube-object.ts";
 import { startTestApiServer, type TestApiServer } from "./testing.ts";
 
 let server: TestApiServer;

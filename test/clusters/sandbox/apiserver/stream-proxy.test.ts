@@ -6,7 +6,8 @@ import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { after, before, test } from "node:test";
 import type { TLSSocket } from "node:tls";
-import { connectKube, type KubeClient } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
 import { createAuthority } from "../pki.ts";
 import { startTestApiServer, type TestApiServer } from "./testing.ts";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import { pathOf, resources } from "./resources.ts";
 import { startTestControlPlane, type TestControlPlane } from "./testing.ts";

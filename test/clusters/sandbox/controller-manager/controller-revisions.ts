@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isNotFound, type KubeClient, type KubeObject } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { claimOwned, controllerReference } from "./ownership.ts";
 import { canonicalJson, shortHash, templateWithout } from "./pod-template.ts";
 import { type KnownResource, pathOf, resources } from "./resources.ts";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import type { KubeClient, KubeObject, Query } from "../../../../lib/kube.ts";
+import type { KubeClient, Query } from "../../../../lib/kube.ts";
 import { Informer } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import { EventRecorder } from "./event-recorder.ts";
 import type { ManagerFlags } from "./flags.ts";

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { connectKube } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
 import { createLogger } from "../../../../lib/log.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import { startTestApiServer } from "../apiserver/testing.ts";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import { isAlreadyExists, type KubeObject } from "../../../../lib/kube.ts";
+import { isAlreadyExists } from "../../../../lib/kube-errors.ts";
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { lastDue, parseSchedule } from "./cron-schedule.ts";
 import { byCreation } from "./deployment-math.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { matchesNodeAffinity } from "../scheduler/node-affinity.ts";
 import { findUntolerated, type Toleration } from "../scheduler/taints.ts";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { newSetReplicas, oldSetReplicas, proportionalReplicas, rolloutBounds } from "./deployment-math.ts";
 import { portionOf, sameTemplate, shortHash } from "./pod-template.ts";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { portionOf } from "./pod-template.ts";
 
 /** Replica counts of a rollout, apart from anything that reads or writes the cluster. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { rolloutBounds, statusTotal, totalReplicas, wantedReplicas } from "./deployment-math.ts";
 import { type Condition, findCondition } from "./pod-state.ts";
 import { apiTime, withCondition, withoutCondition } from "./status-write.ts";

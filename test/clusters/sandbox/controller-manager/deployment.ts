@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAlreadyExists, type KubeClient, type KubeObject } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { isAlreadyExists } from "../../../../lib/kube-errors.ts";
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { isEmptySelector } from "../../../../lib/label-selector.ts";
 import type { Controller } from "./controllers.ts";
 import {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressFamily, type Family } from "../../../../lib/addresses.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { matchesLabels } from "../../../../lib/label-selector.ts";
 import { hasPodEnded, isPodReady } from "./pod-state.ts";
 

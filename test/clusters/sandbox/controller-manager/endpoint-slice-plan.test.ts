@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { podMember, podPorts, selectedPods } from "./endpoint-members.ts";
 import { planSlices } from "./endpoint-slice-plan.ts";
 import { endpointSubsets } from "./endpoints.ts";

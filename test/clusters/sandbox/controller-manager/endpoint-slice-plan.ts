@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Family } from "../../../../lib/addresses.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { EndpointPort, KubeEndpoint, Member } from "./endpoint-members.ts";
 import { controllerReference } from "./ownership.ts";
 import { canonicalJson } from "./pod-template.ts";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Family } from "../../../../lib/addresses.ts";
-import { isNotFound, type KubeObject } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { matchesLabels } from "../../../../lib/label-selector.ts";
 import type { Controller } from "./controllers.ts";
 import { podMember, selectedPods } from "./endpoint-members.ts";

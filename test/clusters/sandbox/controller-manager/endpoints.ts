@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAlreadyExists, type KubeObject } from "../../../../lib/kube.ts";
+import { isAlreadyExists } from "../../../../lib/kube-errors.ts";
 import type { Informer } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { podMember, selectedPods } from "./endpoint-members.ts";
 import { followServices, hasSelector, serviceFamilies } from "./endpoint-slice.ts";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import { type KubeClient, type KubeObject, resourcePath } from "../../../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Logger } from "../../../../lib/log.ts";
 
 const remembered = 1_000;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isNotFound, type KubeObject, type OwnerReference } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
 import { Informer } from "../../../../lib/kube-informer.ts";
+import type { KubeObject, OwnerReference } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { discoverResources, isCollectable, type ServedResource } from "./discovery.ts";
 import {

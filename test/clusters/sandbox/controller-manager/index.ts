@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage, ShuntError } from "../../../../lib/errors.ts";
-import { connectKube, type KubeClient } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
 import { createLogger, type Logger } from "../../../../lib/log.ts";
 import { controllerSetUps } from "./catalogue.ts";
 import { Controllers } from "./controllers.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { findCondition, isPodActive, isPodReady } from "./pod-state.ts";
 
 export const indexAnnotation = "batch.kubernetes.io/job-completion-index";

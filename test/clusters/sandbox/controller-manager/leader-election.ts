@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { hostname } from "node:os";
 import { errorMessage } from "../../../../lib/errors.ts";
-import { isAlreadyExists, isConflict, type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { isAlreadyExists, isConflict } from "../../../../lib/kube-errors.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import { sleep } from "../../../../lib/wait.ts";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressText, type Cidr, cidrAddress, cidrSize, parseCidr } from "../../../../lib/addresses.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
 import { objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { pathOf, resources } from "./resources.ts";
 

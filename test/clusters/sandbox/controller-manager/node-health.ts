@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Taint } from "../scheduler/taints.ts";
 import { type Condition, findCondition } from "./pod-state.ts";
 import { apiTime } from "./status-write.ts";

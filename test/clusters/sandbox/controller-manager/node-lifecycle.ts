@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isNotFound, type KubeObject } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Taint } from "../scheduler/taints.ts";
 import type { Controller } from "./controllers.ts";
 import { evictionDelayMs, nodeTaints, silentConditions } from "./node-health.ts";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { matchesSelector } from "../../../../lib/label-selector.ts";
 import type { Expectations } from "./expectations.ts";
 import { controllerOf } from "./ownership.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject, OwnerReference } from "../../../../lib/kube.ts";
+import type { KubeObject, OwnerReference } from "../../../../lib/kube-object.ts";
 import type { ServedResource } from "./discovery.ts";
 
 /** One object as the garbage collector sees it. */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isNotFound, type KubeClient, type KubeObject, type OwnerReference } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
+import type { KubeObject, OwnerReference } from "../../../../lib/kube-object.ts";
 import { matchesSelector } from "../../../../lib/label-selector.ts";
 import { type KnownResource, pathOf } from "./resources.ts";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { hasPodEnded } from "./pod-state.ts";
 import { pathOf, resources } from "./resources.ts";

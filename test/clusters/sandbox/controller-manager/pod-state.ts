@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 
 /** Reads and sets conditions as the API's status lists keep them. */
 export interface Condition {

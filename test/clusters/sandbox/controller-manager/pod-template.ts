@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 
 /** The letters and digits that generated names use: no vowels, nothing that looks like something else. */
 const alphabet = "bcdfghjklmnpqrstvwxz2456789";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseCidr } from "../../../../lib/addresses.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { lastDue, parseSchedule } from "./cron-schedule.ts";
 import { daemonAffinity, daemonFit, daemonNodeName } from "./daemon-set-nodes.ts";
 import { rollDaemons } from "./daemon-set-rollout.ts";

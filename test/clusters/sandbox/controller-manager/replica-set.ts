@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
 import { objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { matchesLabels } from "../../../../lib/label-selector.ts";
 import type { Controller } from "./controllers.ts";
 import { Expectations } from "./expectations.ts";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { KubeConfig } from "@kubernetes/client-node";
 import { errorMessage } from "../../../../lib/errors.ts";
-import { isAlreadyExists, KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { isAlreadyExists } from "../../../../lib/kube-errors.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import { type ClientSource, ownUser } from "./controllers.ts";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFile } from "node:fs/promises";
-import { isAlreadyExists, isNotFound, type KubeObject } from "../../../../lib/kube.ts";
+import { isAlreadyExists, isNotFound } from "../../../../lib/kube-errors.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { pathOf, resources } from "./resources.ts";
 

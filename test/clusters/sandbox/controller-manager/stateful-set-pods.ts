@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { revisionHashLabel } from "./controller-revisions.ts";
 import { controllerReference } from "./ownership.ts";
 import { podFromTemplate } from "./pod-template.ts";

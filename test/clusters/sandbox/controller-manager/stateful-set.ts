@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { currentRevision, ownRevisions, trimRevisions } from "./controller-revisions.ts";
 import type { Controller } from "./controllers.ts";
 import { Expectations } from "./expectations.ts";

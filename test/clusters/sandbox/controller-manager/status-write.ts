@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeClient, KubeObject } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Condition } from "./pod-state.ts";
 import { canonicalJson } from "./pod-template.ts";
 import { type KnownResource, pathOf } from "./resources.ts";

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole control plane in one process for tests, with nodes whose kubelets only write statuses.
-import { connectKube, isNotFound, type KubeClient, type KubeObject } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
 import { Informer } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { createLogger, type Logger } from "../../../../lib/log.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import type { ApiServerOptions } from "../apiserver/options.ts";

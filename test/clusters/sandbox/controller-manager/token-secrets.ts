@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { isNotFound, type KubeObject } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
 import { objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Controller } from "./controllers.ts";
 import { pathOf, resources } from "./resources.ts";
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import { ApiError, isConflict } from "../../../../lib/kube.ts";
+import { ApiError, isConflict } from "../../../../lib/kube-errors.ts";
 import type { Logger } from "../../../../lib/log.ts";
 
 /** Handles one key; a number it returns is after how many milliseconds to look again. */

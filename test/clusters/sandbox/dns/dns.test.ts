@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import * as dns from "dns-packet";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { answerQuery } from "../internet/dns-server.ts";
 import { answerFromZone, encodeAnswer } from "./answer.ts";
 import { createHandler, readResolvers } from "./index.ts";

@@ -4,7 +4,7 @@ import http from "node:http";
 import { parseArgs } from "node:util";
 import * as dns from "dns-packet";
 import { errorMessage } from "../../../../lib/errors.ts";
-import { connectKube } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
 import { Informer } from "../../../../lib/kube-informer.ts";
 import { createLogger } from "../../../../lib/log.ts";
 import { answerFromZone, encodeAnswer, failure } from "./answer.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { shuntImage } from "../images/shunt-image.ts";
 import { apiAddress } from "../parts.ts";
 import type { ClusterPlan } from "../plan.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressBytes, addressText } from "../../../../lib/addresses.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 
 /** What one name of the cluster has. */
 export interface NameRecords {

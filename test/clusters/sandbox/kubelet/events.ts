@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import { isNotFound, type KubeClient, type KubeObject, resourcePath } from "../../../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { isNotFound } from "../../../../lib/kube-errors.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Logger } from "../../../../lib/log.ts";
 
 interface Sent {

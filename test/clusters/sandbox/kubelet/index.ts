@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdir } from "node:fs/promises";
-import { connectKube, resourcePath } from "../../../../lib/kube.ts";
+import { resourcePath } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
 import { Informer } from "../../../../lib/kube-informer.ts";
 import { createLogger } from "../../../../lib/log.ts";
 import { CriClient } from "./cri.ts";

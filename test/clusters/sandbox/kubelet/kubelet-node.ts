@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { KubeClient, KubeObject } from "../../../../lib/kube.ts";
+import type { KubeClient } from "../../../../lib/kube.ts";
 import type { Informer } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import type { CriClient } from "./cri.ts";
 import type { EventRecorder } from "./events.ts";

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
 import { errorMessage } from "../../../../lib/errors.ts";
-import {
-  isAlreadyExists,
-  isConflict,
-  type KubeClient,
-  type KubeObject,
-  resourcePath,
-} from "../../../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { isAlreadyExists, isConflict } from "../../../../lib/kube-errors.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import { sleep } from "../../../../lib/wait.ts";
 import type { CriClient } from "./cri.ts";

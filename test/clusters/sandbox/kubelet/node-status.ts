@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFile } from "node:fs/promises";
 import os from "node:os";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { VERSION } from "../../../../lib/version.ts";
 import { apiTime } from "./container-status.ts";
 import type { ImageInfo } from "./cri-messages.ts";

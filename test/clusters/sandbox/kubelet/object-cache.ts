@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type KubeClient, type KubeObject, resourcePath } from "../../../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 
 /** Reads the ConfigMaps and Secrets that pods name, one by one, as a node may (it may not list them). */
 export class ObjectCache {

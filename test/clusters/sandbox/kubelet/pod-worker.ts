@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { rm } from "node:fs/promises";
 import { errorMessage } from "../../../../lib/errors.ts";
-import { isConflict, isNotFound, resourcePath } from "../../../../lib/kube.ts";
+import { resourcePath } from "../../../../lib/kube.ts";
+import { isConflict, isNotFound } from "../../../../lib/kube-errors.ts";
 import { removeCgroup } from "./cgroups.ts";
 import { ContainerStarter } from "./container-starter.ts";
 import { ContainerStopper } from "./container-stopper.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { parseMilli, parseWhole } from "./quantity.ts";
 
 /** A pod as the API server stores it, or as a manifest on disk says it. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { hostPort } from "../../../../lib/addresses.ts";
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 
 /** Variables that name the Services of a pod's namespace, and always the API server. */
 export function serviceEnvironment(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseArgs } from "node:util";
 import { errorMessage, ShuntError, UsageError } from "../../../../lib/errors.ts";
-import { connectKube } from "../../../../lib/kube.ts";
+import { connectKube } from "../../../../lib/kube-connect.ts";
 import { createLogger } from "../../../../lib/log.ts";
 import { holdLease } from "../controller-manager/leader-election.ts";
 import { Scheduler } from "./scheduler.ts";

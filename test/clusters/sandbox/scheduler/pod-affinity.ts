@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { isEmptySelector, matchesSelector } from "../../../../lib/label-selector.ts";
 import type { NodeInfo, Snapshot } from "./snapshot.ts";
 

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../../../lib/errors.ts";
-import {
-  isConflict,
-  isNotFound,
-  type KubeClient,
-  type KubeObject,
-  resourcePath,
-} from "../../../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../../../lib/kube.ts";
+import { isConflict, isNotFound } from "../../../../lib/kube-errors.ts";
 import { type Change, Informer, objectKey } from "../../../../lib/kube-informer.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import { EventRecorder } from "../controller-manager/event-recorder.ts";
 import { failureMessage, nodeFilter, type Refusal } from "./filters.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { matchesTerm, type NodeSelectorTerm } from "./node-affinity.ts";
 import { podAffinityScore, preferred } from "./pod-affinity.ts";
 import { podRequests } from "./pod-resources.ts";

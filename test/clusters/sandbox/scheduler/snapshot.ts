@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeObject } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { type Amounts, addAmounts, amounts, podRequests } from "./pod-resources.ts";
 
 export interface HostPort {
