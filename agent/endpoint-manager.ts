@@ -4,7 +4,7 @@ import { errorMessage, ShuntError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Datapath } from "./datapath.ts";
 import { isPublished, publishEndpoint, withdrawEndpoint } from "./endpoint-map.ts";
-import { attachmentKey, type Endpoint, type EndpointStore } from "./endpoint-store.ts";
+import { type Attachment, attachmentKey, type Endpoint, type EndpointStore } from "./endpoint-store.ts";
 import { AddressPool } from "./ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import {
@@ -16,16 +16,6 @@ import {
   podLinkNames,
   visibleNetns,
 } from "./pod-link.ts";
-
-/** What a runtime says about the interface that it wants. */
-export interface Attachment {
-  containerId: string;
-  ifName: string;
-  netns: string;
-  podNamespace: string;
-  podName: string;
-  podUid: string;
-}
 
 /** Adds, removes and checks pods' interfaces; what it made is on disk before it is in the kernel. */
 export class EndpointManager {

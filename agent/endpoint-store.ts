@@ -3,10 +3,8 @@ import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { errorMessage, ShuntError } from "../lib/errors.ts";
 
-/** One pod interface of this node, as remembered on disk. */
-export interface Endpoint {
-  /** Small number, unique on the node. */
-  id: number;
+/** What a runtime says about the interface that it wants. */
+export interface Attachment {
   containerId: string;
   ifName: string;
   /** The pod's network namespace as the runtime named it. */
@@ -14,6 +12,12 @@ export interface Endpoint {
   podNamespace: string;
   podName: string;
   podUid: string;
+}
+
+/** One pod interface of this node, as remembered on disk. */
+export interface Endpoint extends Attachment {
+  /** Small number, unique on the node. */
+  id: number;
   /** Host side of the veth pair. */
   device: string;
   /** The pod's side and the host's side of the pair, `aa:bb:…`. */

@@ -10,29 +10,27 @@ const cloneNewNet = 0x40000000;
  * outside, and other work inside. Throws when the namespace does not exist.
  */
 export function inNetns<T>(netnsPath: string, fn: () => T extends Promise<unknown> ? never : T): T {
-  const home = fs.openSync("/proc/thread-self/ns/net", "r");
-  try {
+  return inOther(fn, () => {
     const target = fs.openSync(netnsPath, "r");
     try {
       check(ffi().setns(target, cloneNewNet), `Cannot enter network namespace ${netnsPath}`);
     } finally {
       fs.closeSync(target);
     }
-    try {
-      return fn() as T;
-    } finally {
-      check(ffi().setns(home, cloneNewNet), "Cannot return to the agent's network namespace");
-    }
-  } finally {
-    fs.closeSync(home);
-  }
+  });
 }
 
 /** Runs a synchronous function in a new network namespace that ends with it. */
 export function inNewNetns<T>(fn: () => T extends Promise<unknown> ? never : T): T {
+  return inOther(fn, () =>
+    check(ffi().unshare(cloneNewNet), "Cannot make a network namespace", "This needs root (CAP_SYS_ADMIN)"),
+  );
+}
+
+function inOther<T>(fn: () => T extends Promise<unknown> ? never : T, enter: () => void): T {
   const home = fs.openSync("/proc/thread-self/ns/net", "r");
   try {
-    check(ffi().unshare(cloneNewNet), "Cannot make a network namespace", "This needs root (CAP_SYS_ADMIN)");
+    enter();
     try {
       return fn() as T;
     } finally {

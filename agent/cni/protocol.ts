@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
-import type { Attachment } from "../endpoint-manager.ts";
-import type { Endpoint } from "../endpoint-store.ts";
+import type { Attachment, Endpoint } from "../endpoint-store.ts";
 
 /** What the shim sends: CNI's environment and standard input. */
 export interface CniRequest {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { connectKube } from "../../lib/kube-connect.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
@@ -32,12 +32,6 @@ const plugins = {
 };
 type PluginName = keyof typeof plugins;
 type Times = Record<PluginName, Record<"ADD" | "DEL", number[]>>;
-
-/** Root of the cgroup version 2 tree. */
-export function cgroupTree(): string {
-  const unified = "/sys/fs/cgroup/unified";
-  return existsSync(unified) ? unified : "/sys/fs/cgroup";
-}
 
 /** The node's part of the `cni` bench: starts a small API server and the agent, then times both plugins. */
 export async function measureCni(rounds: number, crds: readonly KubeObject[]): Promise<BenchResult> {

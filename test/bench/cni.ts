@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CNI plugin against the stock `bridge` with `host-local`, as a container runtime calls them, on a node whose
 // network, mounts and cgroup are its own. This part runs on the machine; bin/ starts the node's part inside.
-import { mkdtempSync, rmdirSync } from "node:fs";
 import { run } from "../../lib/run.ts";
-import { waitFor } from "../../lib/wait.ts";
+import { withOwnCgroup } from "../clusters/own-cgroup.ts";
 import type { BenchContext, BenchResult } from "./bench.ts";
-import { cgroupTree } from "./cni-node.ts";
 
 /** A fresh pair of namespaces that looks like a node; nothing done here is seen outside. */
 const nodeSetup = `
@@ -23,22 +21,12 @@ exec "$@"`;
 /** Times of ADD and DEL, interleaved, as ratios to the stock plugins. */
 export async function cni(context: BenchContext): Promise<BenchResult> {
   context.progress(`cni: ${context.rounds} rounds, on a node of namespaces`);
-  const cgroup = mkdtempSync(`${cgroupTree()}/shunt-bench-`);
-  try {
+  return await withOwnCgroup("shunt-bench-", async (cgroup) => {
     const words = ["-n", "-m", "--propagation", "private", "sh", "-c", nodeSetup, "sh"];
     const result = await run("unshare", [...words, ...context.parts.cniNode, String(context.rounds)], {
       env: { SHUNT_BENCH_CGROUP: cgroup },
       timeoutMs: 120_000 + context.rounds * 10_000,
     });
     return JSON.parse(result.stdout);
-  } finally {
-    await waitFor(
-      "the cgroup to be empty",
-      () => {
-        rmdirSync(cgroup);
-        return true;
-      },
-      { timeoutMs: 10_000 },
-    );
-  }
+  });
 }

@@ -3,7 +3,7 @@
 // that are bare network namespaces, and the CNI plugin called as a container runtime calls it.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { customResourceDefinitions } from "../../installer/manifests.ts";
@@ -11,11 +11,11 @@ import type { KubeClient } from "../../lib/kube.ts";
 import { connectKube } from "../../lib/kube-connect.ts";
 import { run } from "../../lib/run.ts";
 import { waitFor } from "../../lib/wait.ts";
+import { withOwnCgroup } from "../clusters/own-cgroup.ts";
 import { startTestApiServer, type TestApiServer } from "../clusters/sandbox/apiserver/testing.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const inside = process.env.SHUNT_TEST_NODE === "1";
-const cgroupTree = "/sys/fs/cgroup/unified";
 
 /** What makes a pair of fresh namespaces look like a node with an uplink to a "world". */
 const nodeSetup = `
@@ -33,10 +33,9 @@ exec "$@"`;
 describe("the agent alone on a node", () => {
   if (inside) return;
   test("serves pods, survives and goes without a trace", async () => {
-    const cgroup = mkdtempSync(`${cgroupTree}/shunt-agent-test-`);
-    try {
-      const args = ["-n", "-m", "--propagation", "private", "sh", "-c", nodeSetup, "sh"];
-      const self = [process.execPath, "--test", "--test-reporter=spec", fileURLToPath(import.meta.url)];
+    const args = ["-n", "-m", "--propagation", "private", "sh", "-c", nodeSetup, "sh"];
+    const self = [process.execPath, "--test", "--test-reporter=spec", fileURLToPath(import.meta.url)];
+    await withOwnCgroup("shunt-agent-test-", async (cgroup) => {
       const result = await run("unshare", [...args, ...self], {
         env: { SHUNT_TEST_NODE: "1", SHUNT_TEST_CGROUP: cgroup, NODE_TEST_CONTEXT: undefined },
         timeoutMs: 180_000,
@@ -44,16 +43,7 @@ describe("the agent alone on a node", () => {
       });
       assert.equal(result.exitCode, 0, result.stdout.slice(-6000) + result.stderr.slice(-2000));
       assert.match(result.stdout, /pass 6/);
-    } finally {
-      await waitFor(
-        "the cgroup to be empty",
-        () => {
-          rmdirSync(cgroup);
-          return true;
-        },
-        { timeoutMs: 10_000 },
-      );
-    }
+    });
   });
 });
 

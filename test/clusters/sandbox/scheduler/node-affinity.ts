@@ -1,35 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../../../lib/kube-object.ts";
-import { matchesLabels } from "../../../../lib/label-selector.ts";
-
-interface Requirement {
-  key: string;
-  operator: string;
-  values?: string[];
-}
+import { matchesLabels, matchesRequirement, type Requirement } from "../../../../lib/label-selector.ts";
 
 export interface NodeSelectorTerm {
   matchExpressions?: Requirement[];
   matchFields?: Requirement[];
 }
 
-function matchesRequirement(value: string | undefined, { operator, values = [] }: Requirement): boolean {
-  switch (operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-    case "Gt":
-      return value !== undefined && Number(value) > Number(values[0]);
-    case "Lt":
-      return value !== undefined && Number(value) < Number(values[0]);
-    default:
-      return false;
-  }
+/** Nodes are also compared by number. */
+function matchesNodeRequirement(value: string | undefined, requirement: Requirement): boolean {
+  const bound = Number(requirement.values?.[0]);
+  if (requirement.operator === "Gt") return value !== undefined && Number(value) > bound;
+  if (requirement.operator === "Lt") return value !== undefined && Number(value) < bound;
+  return matchesRequirement(value, requirement);
 }
 
 /** Whether a node meets all of a term; a term without requirements meets none. */
@@ -38,9 +21,9 @@ export function matchesTerm(term: NodeSelectorTerm, node: KubeObject): boolean {
   const fields = term.matchFields ?? [];
   if (expressions.length === 0 && fields.length === 0) return false;
   return (
-    expressions.every((entry) => matchesRequirement(node.metadata.labels?.[entry.key], entry)) &&
+    expressions.every((entry) => matchesNodeRequirement(node.metadata.labels?.[entry.key], entry)) &&
     fields.every((entry) =>
-      matchesRequirement(entry.key === "metadata.name" ? node.metadata.name : undefined, entry),
+      matchesNodeRequirement(entry.key === "metadata.name" ? node.metadata.name : undefined, entry),
     )
   );
 }
