@@ -12,7 +12,7 @@ import { Datapath } from "./datapath.ts";
 import { layoutVersion } from "./datapath-layout.ts";
 import { EndpointManager } from "./endpoint-manager.ts";
 import { EndpointStore } from "./endpoint-store.ts";
-import { serveHttp } from "./health-server.ts";
+import { serveAgent } from "./health-server.ts";
 import { AgentMetrics, readPacketCounts } from "./metrics.ts";
 import {
   type Condition,
@@ -116,7 +116,15 @@ export class Daemon {
   async run(signal: AbortSignal): Promise<void> {
     const { config, log } = this.#options;
     await this.#store.load((file, why) => log.warn("endpoint state left out", { file, why }));
-    await this.#serve(signal);
+    const { healthPort, metricsPort } = config;
+    serveAgent(
+      { healthPort, metricsPort, log, signal },
+      {
+        ready: () => this.#report().conditions.find(({ type }) => type === "Ready")!,
+        status: () => this.#statusDetails(),
+        metrics: this.#metrics.registry,
+      },
+    );
     this.#nodes.onChange(() => this.#networkWork.trigger());
     this.#shuntNode.onChange(() => this.#trigger());
     const resync = setInterval(() => this.#resync(), resyncMs);
@@ -251,39 +259,6 @@ export class Daemon {
     const status = { ...report, conditions, startedAt: this.#startedAt.toISOString() };
     await client.patch(`${shuntNodes(nodeName)}/status`, "merge", { status });
     this.#reported = text;
-  }
-
-  async #serve(signal: AbortSignal): Promise<void> {
-    const { config, log } = this.#options;
-    const text = (status: number, body: string) => ({ status, contentType: "text/plain", body: `${body}\n` });
-    const ready = () => this.#report().conditions.find(({ type }) => type === "Ready")!;
-    const health = serveHttp(
-      { host: "127.0.0.1", port: config.healthPort, log, signal },
-      {
-        "/healthz": () => text(200, "ok"),
-        "/readyz": () => {
-          const { status, message } = ready();
-          return status === "True" ? text(200, "ok") : text(503, message);
-        },
-        "/status": () => ({
-          status: 200,
-          contentType: "application/json",
-          body: JSON.stringify(this.#statusDetails()),
-        }),
-      },
-    );
-    const metrics = serveHttp(
-      { host: "::", port: config.metricsPort, log, signal },
-      {
-        "/metrics": async () => ({
-          status: 200,
-          contentType: this.#metrics.registry.contentType,
-          body: await this.#metrics.registry.metrics(),
-        }),
-      },
-    );
-    for (const server of [health, metrics])
-      server.catch((error) => log.error("cannot listen", { error: errorMessage(error) }));
   }
 
   #statusDetails(): unknown {

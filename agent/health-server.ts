@@ -1,20 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createServer, type Server } from "node:http";
+import { errorMessage } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { sleep } from "../lib/wait.ts";
 
 /** One path's answer. */
-export interface HttpAnswer {
+interface HttpAnswer {
   status: number;
   contentType: string;
   body: string;
+}
+
+/** What the agent tells about itself. */
+interface AgentFacts {
+  ready(): { status: string; message: string };
+  status(): unknown;
+  metrics: { contentType: string; metrics(): Promise<string> };
+}
+
+/** Serves health and status to the node itself, and metrics to all, until the signal aborts. */
+export function serveAgent(
+  options: { healthPort: number; metricsPort: number; log: Logger; signal: AbortSignal },
+  facts: AgentFacts,
+): void {
+  const { healthPort, metricsPort, log, signal } = options;
+  const text = (status: number, body: string) => ({ status, contentType: "text/plain", body: `${body}\n` });
+  const serve = (host: string, port: number, routes: Parameters<typeof serveHttp>[1]) =>
+    serveHttp({ host, port, log, signal }, routes).catch((error) =>
+      log.error("cannot listen", { port, error: errorMessage(error) }),
+    );
+  serve("127.0.0.1", healthPort, {
+    "/healthz": () => text(200, "ok"),
+    "/readyz": () => {
+      const { status, message } = facts.ready();
+      return status === "True" ? text(200, "ok") : text(503, message);
+    },
+    "/status": () => ({
+      status: 200,
+      contentType: "application/json",
+      body: JSON.stringify(facts.status()),
+    }),
+  });
+  serve("::", metricsPort, {
+    "/metrics": async () => ({
+      status: 200,
+      contentType: facts.metrics.contentType,
+      body: await facts.metrics.metrics(),
+    }),
+  });
 }
 
 /**
  * Serves GET requests by path. An occupied port (an earlier agent on its way out) is tried again every second until
  * the signal aborts.
  */
-export async function serveHttp(
+async function serveHttp(
   options: { host: string; port: number; log: Logger; signal: AbortSignal },
   routes: Record<string, () => Promise<HttpAnswer> | HttpAnswer>,
 ): Promise<void> {

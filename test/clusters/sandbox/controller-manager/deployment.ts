@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeClient } from "../../../../lib/kube.ts";
-import { isAlreadyExists } from "../../../../lib/kube-errors.ts";
 import { type Informer, objectKey } from "../../../../lib/kube-informer.ts";
 import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { isEmptySelector } from "../../../../lib/label-selector.ts";
@@ -10,31 +9,24 @@ import {
   newSetReplicas,
   oldSetReplicas,
   proportionalReplicas,
-  rolloutBounds,
   wantedReplicas,
 } from "./deployment-math.ts";
-import { hashLabel, newReplicaSet, revisionOf, setAnnotations, surplusSets } from "./deployment-sets.ts";
+import { hashLabel, surplusSets } from "./deployment-sets.ts";
 import { deploymentStatus, isComplete, progressing, untilDeadlineMs } from "./deployment-status.ts";
+import { DeploymentWrites, type Rollout } from "./deployment-writes.ts";
 import type { EventRecorder } from "./event-recorder.ts";
 import { claimOwned, controllerOf } from "./ownership.ts";
-import { type Condition, findCondition, hasPodEnded } from "./pod-state.ts";
+import { findCondition, hasPodEnded } from "./pod-state.ts";
 import { sameTemplate } from "./pod-template.ts";
 import { pathOf, resources } from "./resources.ts";
 import { withCondition, writeStatus } from "./status-write.ts";
 import type { WorkQueue } from "./work-queue.ts";
 
-interface Rollout {
-  deployment: KubeObject;
-  newSet: KubeObject | undefined;
-  old: KubeObject[];
-  /** Set when this round found or made another new ReplicaSet than the last one. */
-  begun?: Condition;
-}
-
 /** Moves each Deployment's pods to its current template, by creating and scaling ReplicaSets. */
 export class Deployments {
   readonly #client: KubeClient;
   readonly #events: EventRecorder;
+  readonly #writes: DeploymentWrites;
   readonly #deployments: Informer;
   readonly #sets: Informer;
   readonly #pods: Informer;
@@ -43,6 +35,7 @@ export class Deployments {
   constructor(controller: Controller) {
     this.#client = controller.client;
     this.#events = controller.events;
+    this.#writes = new DeploymentWrites(controller.client, controller.events);
     this.#deployments = controller.informer(resources.deployments);
     this.#sets = controller.informer(resources.replicaSets);
     this.#pods = controller.informer(resources.pods);
@@ -138,135 +131,36 @@ export class Deployments {
       });
   }
 
-  /** Finds or creates the ReplicaSet of the current template and keeps revisions in order. */
-  async #ensureNewSet(rollout: Rollout): Promise<KubeObject> {
-    const { deployment, old } = rollout;
-    const revision = Math.max(0, ...old.map(revisionOf)) + 1;
-    const found = rollout.newSet !== undefined;
-    let set: KubeObject;
-    if (rollout.newSet === undefined) {
-      const made = newReplicaSet(deployment, revision, newSetReplicas(deployment, old, undefined));
-      set = await this.#createSet(rollout, made);
-      if (wantedReplicas(set) > 0) this.#announceScale(deployment, set, 0, wantedReplicas(set));
-    } else {
-      set = rollout.newSet;
-      const annotations = setAnnotations(deployment, set, Math.max(revision, revisionOf(set)));
-      const minReadySeconds = deployment.spec.minReadySeconds;
-      if (annotations !== undefined || set.spec.minReadySeconds !== minReadySeconds)
-        set = await this.#client.replace(
-          pathOf(resources.replicaSets, set.metadata.namespace, set.metadata.name),
-          {
-            ...set,
-            metadata: { ...set.metadata, annotations: annotations ?? set.metadata.annotations },
-            spec: { ...set.spec, minReadySeconds },
-          },
-        );
-    }
-    rollout.newSet = set;
-    if (await this.#noteRevision(rollout, set))
-      rollout.begun = found
-        ? progressing("True", "FoundNewReplicaSet", `Found new replica set "${set.metadata.name}"`)
-        : progressing("True", "NewReplicaSetCreated", `Created new replica set "${set.metadata.name}"`);
-    return set;
-  }
-
-  async #createSet(rollout: Rollout, made: KubeObject): Promise<KubeObject> {
-    const { deployment } = rollout;
-    const { namespace, name } = made.metadata;
-    try {
-      return await this.#client.create(pathOf(resources.replicaSets, namespace), made);
-    } catch (error) {
-      if (!isAlreadyExists(error)) throw error;
-      const present = await this.#client.get(pathOf(resources.replicaSets, namespace, name));
-      if (
-        controllerOf(present)?.uid === deployment.metadata.uid &&
-        sameTemplate(present.spec.template, deployment.spec.template, hashLabel)
-      )
-        return present;
-      // Another template hashes to the same name: the count makes the next hash differ.
-      const collisionCount = (deployment.status?.collisionCount ?? 0) + 1;
-      await writeStatus(this.#client, resources.deployments, deployment, {
-        ...deployment.status,
-        collisionCount,
-      });
-      throw error;
-    }
-  }
-
-  async #noteRevision(rollout: Rollout, set: KubeObject): Promise<boolean> {
-    const { deployment } = rollout;
-    const revision = set.metadata.annotations?.["deployment.kubernetes.io/revision"];
-    if (deployment.metadata.annotations?.["deployment.kubernetes.io/revision"] === revision) return false;
-    rollout.deployment = await this.#client.replace(
-      pathOf(resources.deployments, deployment.metadata.namespace, deployment.metadata.name),
-      {
-        ...deployment,
-        metadata: {
-          ...deployment.metadata,
-          annotations: {
-            ...deployment.metadata.annotations,
-            "deployment.kubernetes.io/revision": revision,
-          },
-        },
-      },
-    );
-    return true;
-  }
-
-  #announceScale(deployment: KubeObject, set: KubeObject, from: number, to: number): void {
-    const verb = to > from ? "up" : "down";
-    const text = `Scaled ${verb} replica set ${set.metadata.name} from ${from} to ${to}`;
-    this.#events.normal(deployment, "ScalingReplicaSet", text);
-  }
-
-  async #scaleSet(deployment: KubeObject, set: KubeObject, replicas: number): Promise<KubeObject> {
-    const { maxSurge } = rolloutBounds(deployment);
-    const wanted = wantedReplicas(deployment);
-    const bounds = {
-      "deployment.kubernetes.io/desired-replicas": String(wanted),
-      "deployment.kubernetes.io/max-replicas": String(wanted + maxSurge),
-    };
-    const before = wantedReplicas(set);
-    const isNoted = Object.entries(bounds).every(([key, value]) => set.metadata.annotations?.[key] === value);
-    if (before === replicas && isNoted) return set;
-    const scaled = await this.#client.replace(
-      pathOf(resources.replicaSets, set.metadata.namespace, set.metadata.name),
-      {
-        ...set,
-        metadata: { ...set.metadata, annotations: { ...set.metadata.annotations, ...bounds } },
-        spec: { ...set.spec, replicas },
-      },
-    );
-    if (before !== replicas) this.#announceScale(deployment, set, before, replicas);
-    return scaled;
-  }
-
   async #roll(rollout: Rollout): Promise<void> {
-    const newSet = await this.#ensureNewSet(rollout);
+    const newSet = await this.#writes.ensureNewSet(rollout);
     const { deployment, old } = rollout;
     const wanted = wantedReplicas(deployment);
     const replicas =
       wantedReplicas(newSet) > wanted ? wanted : newSetReplicas(deployment, [...old, newSet], newSet);
     if (replicas !== wantedReplicas(newSet)) {
-      rollout.newSet = await this.#scaleSet(deployment, newSet, replicas);
+      rollout.newSet = await this.#writes.scaleSet(deployment, newSet, replicas);
       return;
     }
     const active = old.filter((set) => wantedReplicas(set) > 0);
     for (const [set, count] of oldSetReplicas(deployment, active, newSet))
-      if (count !== wantedReplicas(set)) await this.#scaleSet(deployment, set, count);
+      if (count !== wantedReplicas(set)) await this.#writes.scaleSet(deployment, set, count);
   }
 
   async #recreate(rollout: Rollout): Promise<void> {
     const { deployment, old } = rollout;
     const active = old.filter((set) => wantedReplicas(set) > 0);
-    for (const set of active) await this.#scaleSet(deployment, set, 0);
+    for (const set of active) await this.#writes.scaleSet(deployment, set, 0);
     const oldUids = new Set(old.map((set) => set.metadata.uid));
     const isOldRunning = this.#pods
       .list()
       .some((pod) => oldUids.has(controllerOf(pod)?.uid ?? "") && !hasPodEnded(pod));
     if (active.length > 0 || isOldRunning) return;
-    const newSet = await this.#ensureNewSet(rollout);
-    rollout.newSet = await this.#scaleSet(rollout.deployment, newSet, wantedReplicas(rollout.deployment));
+    const newSet = await this.#writes.ensureNewSet(rollout);
+    rollout.newSet = await this.#writes.scaleSet(
+      rollout.deployment,
+      newSet,
+      wantedReplicas(rollout.deployment),
+    );
   }
 
   /** Applies a changed replica count, without moving the rollout on. */
@@ -275,7 +169,7 @@ export class Deployments {
     const active = this.#allSets(rollout).filter((set) => wantedReplicas(set) > 0);
     const only = active.length === 1 ? active[0] : active.length === 0 ? newSet : undefined;
     if (only !== undefined) {
-      await this.#scaleSet(deployment, only, wantedReplicas(deployment));
+      await this.#writes.scaleSet(deployment, only, wantedReplicas(deployment));
       return;
     }
     const wanted = wantedReplicas(deployment);
@@ -284,10 +178,10 @@ export class Deployments {
       wantedReplicas(newSet) === wanted &&
       newSet.status?.availableReplicas === wanted;
     if (isSaturated) {
-      for (const set of active) if (set !== newSet) await this.#scaleSet(deployment, set, 0);
+      for (const set of active) if (set !== newSet) await this.#writes.scaleSet(deployment, set, 0);
     } else if (deployment.spec.strategy?.type !== "Recreate")
       for (const [set, count] of proportionalReplicas(deployment, active))
-        await this.#scaleSet(deployment, set, count);
+        await this.#writes.scaleSet(deployment, set, count);
   }
 
   async #finish(rollout: Rollout): Promise<number | undefined> {
