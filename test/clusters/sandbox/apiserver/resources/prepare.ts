@@ -7,6 +7,7 @@ import { checkNamespaceLifecycle } from "./admission/namespace-lifecycle.ts";
 import { restrictNode } from "./admission/node-restriction.ts";
 import { admitPodSecurity } from "./admission/pod-security.ts";
 import { admitPriority } from "./admission/priority.ts";
+import { checkResourceQuotas } from "./admission/resource-quota.ts";
 import { admitServiceAccount } from "./admission/service-account.ts";
 import { localStatus } from "./api-services.ts";
 import type { BuiltinKind } from "./builtin-table.ts";
@@ -31,6 +32,7 @@ export function prepareBuiltin(row: BuiltinKind, ctx: PrepareContext, options: C
   ADMISSION[`${row.group}/${row.kind}`]?.(ctx, options);
   if (row.group === "rbac.authorization.k8s.io") checkEscalation(row, ctx);
   admitPodSecurity(row, ctx);
+  checkResourceQuotas(row, ctx);
 }
 
 function prepareCreate(row: BuiltinKind, { object, user }: PrepareContext): void {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
 import { checkNamespaceLifecycle } from "../admission/namespace-lifecycle.ts";
+import { checkResourceQuotas } from "../admission/resource-quota.ts";
 import type { KubeObject, PrepareContext, Resource } from "../resource.ts";
 
 function without(object: KubeObject, fields: string[]): KubeObject {
@@ -11,6 +12,7 @@ function without(object: KubeObject, fields: string[]): KubeObject {
 export function prepareCustom(resource: Resource, hasStatus: boolean, ctx: PrepareContext): void {
   const { object, previous, operation } = ctx;
   checkNamespaceLifecycle(resource, ctx);
+  checkResourceQuotas(resource, ctx);
   if (operation === "create") {
     if (hasStatus) delete object.status;
     object.metadata.generation = 1;
