@@ -77,6 +77,14 @@ export function checkBody(call: Call, object: unknown): asserts object is KubeOb
     throw badRequest(`the namespace of the provided object does not match the namespace sent on the request`);
 }
 
+/** What to do with fields that a type does not have: Strict, Warn or Ignore. Throws a 422. */
+export function fieldValidation(call: Call): string {
+  const validation = call.info.query.get("fieldValidation") || "Warn";
+  if (!["Strict", "Warn", "Ignore"].includes(validation))
+    throw new StatusError(422, "Invalid", `fieldValidation: Unsupported value: "${validation}"`);
+  return validation;
+}
+
 /** Decodes against the kind's types: drops, reports or refuses unknown fields as the request wants it. */
 export function decodeObject(call: Call, object: KubeObject): void {
   const result = call.resource.decode?.(object);
@@ -85,9 +93,7 @@ export function decodeObject(call: Call, object: KubeObject): void {
     throw badRequest(
       `${call.resource.kind} in version "${call.resource.version}" cannot be handled as a ${call.resource.kind}: ${result.mismatch}`,
     );
-  const validation = call.info.query.get("fieldValidation") ?? "Warn";
-  if (!["Strict", "Warn", "Ignore"].includes(validation))
-    throw new StatusError(422, "Invalid", `fieldValidation: Unsupported value: "${validation}"`);
+  const validation = fieldValidation(call);
   if (validation === "Strict" && result.unknown.length > 0)
     throw badRequest(
       `${call.resource.kind} in version "${call.resource.version}" cannot be handled as a ${call.resource.kind}: strict decoding error: ${result.unknown.join(", ")}`,

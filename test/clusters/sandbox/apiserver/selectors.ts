@@ -57,28 +57,6 @@ export function matchesLabels(
   });
 }
 
-/** Whether a LabelSelector object (matchLabels, matchExpressions) selects these labels; an empty one does. */
-export function matchesLabelSelector(
-  selector: { matchLabels?: Record<string, string>; matchExpressions?: any[] } | undefined,
-  labels: Record<string, string> | undefined,
-): boolean {
-  if (selector === undefined || selector === null) return false;
-  const requirements: LabelRequirement[] = Object.entries(selector.matchLabels ?? {}).map(([key, value]) => ({
-    key,
-    operator: "in",
-    values: [value],
-  }));
-  const operators: Record<string, LabelRequirement["operator"]> = {
-    In: "in",
-    NotIn: "notin",
-    Exists: "exists",
-    DoesNotExist: "!",
-  };
-  for (const { key, operator, values } of selector.matchExpressions ?? [])
-    requirements.push({ key, operator: operators[operator] ?? "in", values: values ?? [] });
-  return matchesLabels(requirements, labels);
-}
-
 /** One requirement of a field selector. */
 export interface FieldRequirement {
   field: string;

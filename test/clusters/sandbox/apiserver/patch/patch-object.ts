@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parse as parseYaml } from "yaml";
 import { errorMessage } from "../../../../../lib/errors.ts";
-import { type Call, checkBody, decodeObject, groupVersion, present, storageOf, timestamp } from "../api.ts";
+import { type Call, checkBody, groupVersion, present, storageOf, timestamp } from "../api.ts";
 import { applyConfiguration } from "../fields/managed-fields.ts";
 import { isTrue } from "../request-info.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { badRequest, invalid, notFound, unsupportedMediaType } from "../status.ts";
 import { createObject, managerOf, updateObject } from "../write.ts";
+import { decodeApplied, decodePatched, printGoValue } from "./decode-patched.ts";
 import { applyJsonPatch, applyMergePatch } from "./json-patch.ts";
 import { applyStrategicPatch } from "./strategic.ts";
 
@@ -60,11 +61,14 @@ export function patchObject(
   const patched = patchDocument(call, live, body);
   if (patched === null || typeof patched !== "object" || patched.metadata === null)
     throw badRequest("the patched document is not an object");
+  const document = structuredClone(patched);
+  const isStrategic = body.contentType === STRATEGIC_PATCH;
+  decodePatched(call, document, () => (isStrategic ? printGoValue(parse(body)) : JSON.stringify(patched)));
   if (patched.metadata?.name !== live.metadata.name)
     throw invalid(resource, live.metadata.name, [
       { field: "metadata.name", reason: "FieldValueInvalid", message: "Invalid value: field is immutable" },
     ]);
-  return { object: updateObject(call, live, structuredClone(patched), { operation }), created: false };
+  return { object: updateObject(call, live, document, { operation, trusted: true }), created: false };
 }
 
 function serverSideApply(
@@ -84,7 +88,7 @@ function serverSideApply(
       },
     ]);
   checkBody(call, config);
-  decodeObject(call, config);
+  decodeApplied(call, config);
   if (config.metadata.managedFields !== undefined && config.metadata.managedFields.length > 0)
     throw badRequest("metadata.managedFields must be nil");
   config.metadata.name ??= info.name;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { matchesSelector } from "../../../../../lib/label-selector.ts";
 import { type Call, timestamp } from "../api.ts";
 import { deleteObject, deleteOptions } from "../delete.ts";
 import type { KubeObject } from "../resources/index.ts";
-import { matchesLabelSelector } from "../selectors.ts";
 import { badRequest, StatusError } from "../status.ts";
 import { getObject } from "../write.ts";
 
@@ -18,7 +18,7 @@ export function evictPod(call: Call, eviction: KubeObject): KubeObject {
   if (needsBudget(pod)) {
     const budgets = api.store
       .list("policy", "poddisruptionbudgets", info.namespace)
-      .filter((budget) => matchesLabelSelector(budget.spec?.selector, pod.metadata.labels));
+      .filter((budget) => matchesSelector(budget.spec?.selector, pod.metadata.labels));
     if (budgets.length > 1)
       throw new StatusError(
         500,
