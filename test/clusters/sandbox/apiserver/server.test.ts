@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What kubectl does not show: watches, pages, preconditions, grace, tokens, eviction, restarts.
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { KubeClient } from "../../../../lib/kube.ts";
 import { connectKube } from "../../../../lib/kube-connect.ts";
 import { ApiError } from "../../../../lib/kube-errors.ts";
 import type { KubeObject, WatchEvent } from "../../../../lib/kube-object.ts";
+import { secretToken } from "../controller-manager/token-secrets.ts";
 import { startTestApiServer, type TestApiServer } from "./testing.ts";
 
 let server: TestApiServer;
@@ -183,6 +185,69 @@ test("a token is good as long as what it is bound to", async () => {
   await kube.delete(`${CORE}/pods/bearer`);
   assert.equal((await refusal(client.create(review, {}))).status, 401);
   client.close();
+});
+
+test("a Secret's token is good as long as the Secret holds it", async () => {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const pem = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  const legacy = await startTestApiServer({ serviceAccountSigningKey: pem });
+  const admin = await connectKube({ kubeconfig: legacy.kubeconfig });
+  const account = await admin.create(`${CORE}/serviceaccounts`, { metadata: { name: "old" } });
+  const token = secretToken(account, "old-token", pem);
+  const annotations = { "kubernetes.io/service-account.name": "old" };
+  await admin.create(`${CORE}/secrets`, {
+    metadata: { name: "old-token", annotations },
+    type: "kubernetes.io/service-account-token",
+    data: { token: Buffer.from(token).toString("base64") },
+  });
+  const review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const as = async (bearer: string) => {
+    const client = await connectKube({ kubeconfig: legacy.kubeconfigWithToken("old", bearer) });
+    return await client.create<any>(review, {}).finally(() => client.close());
+  };
+  assert.equal((await as(token)).status.userInfo.username, "system:serviceaccount:default:old");
+  await admin.patch(`${CORE}/secrets/old-token`, "merge", { data: { token: "b3RoZXI=" } });
+  assert.equal((await refusal(as(token))).status, 401);
+  admin.close();
+  await legacy.stop();
+});
+
+test("older clients may ask who they are", async () => {
+  for (const version of ["v1", "v1beta1", "v1alpha1"]) {
+    const who = await kube.create<any>(`/apis/authentication.k8s.io/${version}/selfsubjectreviews`, {});
+    assert.equal(who.apiVersion, `authentication.k8s.io/${version}`);
+    assert.equal(who.status.userInfo.username, "kubernetes-admin");
+  }
+});
+
+test("patches with unknown fields are refused in the real server's words", async () => {
+  await kube.create(`${CORE}/configmaps`, configMap("strict"));
+  const path = `${CORE}/configmaps/strict`;
+  const strict = { fieldValidation: "Strict" };
+  const merge = await refusal(kube.patch(path, "merge", { dtaa: { a: "b" } }, strict));
+  assert.equal(merge.status, 422);
+  assert.match(
+    merge.body.message,
+    /^ "" is invalid: patch: Invalid value: "\{.*\}": strict decoding error: unknown field "dtaa"$/,
+  );
+  const strategic = await refusal(kube.patch(path, "strategic", { dtaa: { a: "b", c: ["d"] } }, strict));
+  assert.equal(
+    strategic.body.message,
+    ' "" is invalid: patch: Invalid value: "map[dtaa:map[a:b c:[d]]]": strict decoding error: unknown field "dtaa"',
+  );
+  const applied = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "strict" },
+    spec: { containers: [{ name: "c", image: "i", imgae: "i" }] },
+  };
+  const apply = await refusal(kube.apply(`${CORE}/pods/strict`, applied));
+  assert.equal(
+    apply.body.message,
+    'failed to create typed patch object (default/strict; v1, Kind=Pod): .spec.containers[name="c"].imgae: field not declared in schema',
+  );
+  await kube.patch(path, "merge", { dtaa: {} }, { fieldValidation: "Warn" });
+  assert.equal((await kube.get<any>(path)).dtaa, undefined);
 });
 
 test("strangers see the version and nothing else", async () => {

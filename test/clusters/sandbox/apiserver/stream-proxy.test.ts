@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import type { TLSSocket } from "node:tls";
 import type { KubeClient } from "../../../../lib/kube.ts";
 import { connectKube } from "../../../../lib/kube-connect.ts";
+import type { ApiError } from "../../../../lib/kube-errors.ts";
 import { createAuthority } from "../pki.ts";
 import { startTestApiServer, type TestApiServer } from "./testing.ts";
 
@@ -24,6 +25,11 @@ before(async () => {
   const tls = { cert: serving.cert, key: serving.key, ca: authority.cert, requestCert: true };
   kubelet = https.createServer({ ...tls, rejectUnauthorized: true }, (request, response) => {
     asked.push(`${request.method} ${request.url}`);
+    if (request.url?.includes("previous=true")) {
+      response.writeHead(400, { "content-type": "text/plain" });
+      response.end('previous terminated container "c" in pod "p" not found');
+      return;
+    }
     response.end(`logs for ${(request.socket as TLSSocket).getPeerCertificate().subject.CN}\n`);
   });
   kubelet.on("upgrade", (request, socket) => {
@@ -95,6 +101,17 @@ test("logs come from the kubelet, asked as the API server", async () => {
   const text = await kube.get<string>(`${PODS}/p/log`, { query: { tailLines: 5, follow: true } });
   assert.equal(text, "logs for apiserver-kubelet-client\n");
   assert.equal(asked.pop(), "GET /containerLogs/default/p/c?tailLines=5&follow=true");
+});
+
+test("a kubelet that has no log is quoted in a Status", async () => {
+  await assert.rejects(kube.get(`${PODS}/p/log`, { query: { previous: true } }), (error: ApiError) => {
+    assert.equal(error.status, 400);
+    assert.equal(error.body.kind, "Status");
+    assert.equal(error.reason, "BadRequest");
+    assert.equal(error.body.message, 'previous terminated container "c" in pod "p" not found');
+    return true;
+  });
+  asked.pop();
 });
 
 test("an exec becomes a stream in both directions", async () => {

@@ -71,6 +71,13 @@ async function forward(kubelet: KubeletClient, call: Call, { request, response }
     };
     outgoing.on("error", fail);
     outgoing.on("response", (incoming) => {
+      if (call.info.subresource === "log" && (incoming.statusCode ?? 502) > 206) {
+        refusedLog(call, incoming).then((status) => {
+          answerError(response, status);
+          resolve();
+        }, fail);
+        return;
+      }
       response.writeHead(incoming.statusCode ?? 502, incoming.headers);
       response.flushHeaders();
       incoming.on("error", () => response.destroy());
@@ -83,6 +90,31 @@ async function forward(kubelet: KubeletClient, call: Call, { request, response }
     response.on("close", () => outgoing.destroy());
     request.pipe(outgoing);
   });
+}
+
+const MAX_REFUSAL_BYTES = 50_000;
+
+// A kubelet says in plain text why there is no log; clients of the API get a Status.
+async function refusedLog(call: Call, incoming: http.IncomingMessage): Promise<StatusError> {
+  let text = "";
+  for await (const chunk of incoming) if (text.length < MAX_REFUSAL_BYTES) text += chunk;
+  const code = incoming.statusCode ?? 502;
+  if (code === 400) return badRequest(text);
+  if (code === 500) return new StatusError(500, "InternalError", `Internal error occurred: ${text}`);
+  const what = `( pods/log ${call.info.name})`;
+  const details = {
+    name: call.info.name,
+    kind: "pods/log",
+    causes: [{ reason: "UnexpectedServerResponse", message: text }],
+  };
+  return code === 404
+    ? new StatusError(404, "NotFound", `the server could not find the requested resource ${what}`, details)
+    : new StatusError(
+        code,
+        "",
+        `the server responded with the status code ${code} but did not return more information ${what}`,
+        details,
+      );
 }
 
 function unreachable(to: Destination, error: unknown): StatusError {

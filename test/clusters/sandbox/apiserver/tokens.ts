@@ -21,6 +21,8 @@ export interface TokenRequest {
 }
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+/** Who signs the tokens that Secrets hold, and what their private claims begin with. */
+const LEGACY_ISSUER = "kubernetes/serviceaccount";
 const LEGACY = "kubernetes.io/serviceaccount";
 
 /** Signs and checks service account tokens. */
@@ -75,7 +77,7 @@ export class TokenAuthority {
     const nowSeconds = Date.now() / 1000;
     if (typeof claims.exp === "number" && claims.exp < nowSeconds) return undefined;
     if (typeof claims.nbf === "number" && claims.nbf > nowSeconds + 60) return undefined;
-    if (claims.iss === LEGACY) return checkLegacy(claims, store, audiences);
+    if (claims.iss === LEGACY_ISSUER) return this.#checkLegacy(token, claims, store, audiences);
     if (claims.iss !== this.issuer) return undefined;
     const offered: string[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
     const matching = audiences.filter((audience) => offered.includes(audience));
@@ -89,6 +91,23 @@ export class TokenAuthority {
       if (bound === undefined || bound.metadata.uid !== about[kind].uid) return undefined;
     }
     return { user: userOf(account, about), audiences: matching };
+  }
+
+  #checkLegacy(
+    token: string,
+    claims: any,
+    store: ObjectReader,
+    audiences: string[],
+  ): CheckedToken | undefined {
+    if (!audiences.includes(this.audience)) return undefined;
+    const namespace = claims[`${LEGACY}/namespace`];
+    const account = store.get("", "serviceaccounts", namespace, claims[`${LEGACY}/service-account.name`]);
+    if (account === undefined || account.metadata.uid !== claims[`${LEGACY}/service-account.uid`])
+      return undefined;
+    const secret = store.get("", "secrets", namespace, claims[`${LEGACY}/secret.name`]);
+    if (secret === undefined || secret.metadata.deletionTimestamp !== undefined) return undefined;
+    if (Buffer.from(secret.data?.token ?? "", "base64").toString() !== token) return undefined;
+    return { user: userOf(account, {}), audiences: [this.audience] };
   }
 
   #verified(token: string): any {
@@ -126,15 +145,6 @@ export class TokenAuthority {
 export interface CheckedToken {
   user: UserInfo;
   audiences: string[];
-}
-
-function checkLegacy(claims: any, store: ObjectReader, audiences: string[]): CheckedToken | undefined {
-  const namespace = claims[`${LEGACY}/namespace`];
-  const account = store.get("", "serviceaccounts", namespace, claims[`${LEGACY}/service-account.name`]);
-  const secret = store.get("", "secrets", namespace, claims[`${LEGACY}/secret.name`]);
-  if (account === undefined || account.metadata.uid !== claims[`${LEGACY}/service-account.uid`])
-    return undefined;
-  return secret === undefined ? undefined : { user: userOf(account, {}), audiences };
 }
 
 function userOf(account: KubeObject, about: any): UserInfo {

@@ -14,7 +14,7 @@ const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).to
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 /** The token without end that a secret of type service-account-token holds, signed with the cluster's key. */
-function secretToken(account: KubeObject, secretName: string, privateKeyPem: string): string {
+export function secretToken(account: KubeObject, secretName: string, privateKeyPem: string): string {
   const { namespace, name, uid } = account.metadata;
   const claim = "kubernetes.io/serviceaccount";
   const claims = {

@@ -143,6 +143,16 @@ const access = [
     ["TokenReview", "tokenreviews", { cluster: true, virtual: true }],
     ["SelfSubjectReview", "selfsubjectreviews", { cluster: true, virtual: true }],
   ]),
+  // What `kubectl auth whoami` of 1.26 and 1.27 asks.
+  ...["v1beta1", "v1alpha1"].flatMap((version) =>
+    kinds(`authentication.k8s.io/${version}`, [
+      [
+        "SelfSubjectReview",
+        "selfsubjectreviews",
+        { cluster: true, virtual: true, model: "V1SelfSubjectReview" },
+      ],
+    ]),
+  ),
   ...kinds("authorization.k8s.io/v1", [
     ["SubjectAccessReview", "subjectaccessreviews", { cluster: true, virtual: true }],
     ["SelfSubjectAccessReview", "selfsubjectaccessreviews", { cluster: true, virtual: true }],
