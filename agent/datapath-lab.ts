@@ -110,7 +110,7 @@ export class DatapathLab {
     const node: LabNode = { netns: this.netns(part), number, objects: [] };
     this.#nodes.push(node);
     const index = (device: string) => inNetns(node.netns, () => deviceIndex(device));
-    const config = nodeConfig(node, options.routing, index("shunt_vxlan"));
+    const config = nodeConfig(node, options.routing, index("shunt_vxlan"), index("eth0"));
     const pinFolder = path.join(this.#folder, part);
     for (const name of ["pod", "overlay", "netdev", "socket"])
       node.objects.push(loadObject(path.join(objects, `${name}.bpf.o`), { config, pinFolder }));
@@ -246,7 +246,12 @@ function nodeCommands(node: 1 | 2, routing: "vxlan" | "direct"): string[] {
   ];
 }
 
-function nodeConfig(node: LabNode, routing: "vxlan" | "direct", tunnelIfindex: number): Uint8Array {
+function nodeConfig(
+  node: LabNode,
+  routing: "vxlan" | "direct",
+  tunnelIfindex: number,
+  uplinkIfindex: number,
+): Uint8Array {
   const { CONFIG_TUNNEL, CONFIG_MASQUERADE, CONFIG_SET_RETVAL, CONFIG_NODE_PORTS } = layout.configFlags;
   const [node4, node6] = nodeAddresses(node.number).map(addressBytes);
   const [gateway4, gateway6] = gatewayAddresses(node.number).map(addressBytes);
@@ -260,6 +265,8 @@ function nodeConfig(node: LabNode, routing: "vxlan" | "direct", tunnelIfindex: n
       CONFIG_MASQUERADE | CONFIG_SET_RETVAL | CONFIG_NODE_PORTS | (routing === "vxlan" ? CONFIG_TUNNEL : 0),
     tunnelIfindex,
     tunnelMtu: 1450,
+    uplinkIfindex,
+    uplinkMtu: 1500,
     tunnelPort,
     nodePortMin: 30000,
     nodePortMax: 32767,
@@ -269,22 +276,22 @@ function nodeConfig(node: LabNode, routing: "vxlan" | "direct", tunnelIfindex: n
 }
 
 function fillMaps(node: LabNode, routing: "vxlan" | "direct"): void {
-  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NODE } = layout.ipcacheFlags;
+  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NODE, IPCACHE_NEXT_HOP } = layout.ipcacheFlags;
   const other = node.number === 1 ? 2 : 1;
   const object = node.objects[0]!;
   for (const address of [...nodeAddresses(node.number), ...gatewayAddresses(node.number)])
     object
       .map(layout.maps.endpoints)
       .set(addressBytes(address), layout.endpoint.encode({ flags: layout.endpointFlags.ENDPOINT_HOST }));
-  const tunnelEndpoint = addressBytes(nodeAddresses(other)[0]!);
-  const podFlags = IPCACHE_IN_CLUSTER | (routing === "vxlan" ? IPCACHE_TUNNEL : 0);
-  const write = (cidr: string, flags: number) =>
+  const podFlags = IPCACHE_IN_CLUSTER | (routing === "vxlan" ? IPCACHE_TUNNEL : IPCACHE_NEXT_HOP);
+  const write = (cidr: string, flags: number, tunnelEndpoint?: Uint8Array) =>
     object
       .map(layout.maps.ipcache)
       .set(layout.ipcachePrefix(parseCidr(cidr)), layout.ipcacheEntry.encode({ tunnelEndpoint, flags }));
   // Routed pods talk to nodes under their own address; behind a tunnel they are masqueraded.
   const nodeFlags = IPCACHE_NODE | (routing === "vxlan" ? 0 : IPCACHE_IN_CLUSTER);
-  for (const cidr of podCidrs(other)) write(cidr, podFlags);
+  for (const [family, cidr] of podCidrs(other).entries())
+    write(cidr, podFlags, addressBytes(nodeAddresses(other)[routing === "vxlan" ? 0 : family]!));
   for (const number of [node.number, other])
     for (const address of nodeAddresses(number))
       write(`${address}/${address.includes(":") ? 128 : 32}`, nodeFlags);

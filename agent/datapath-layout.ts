@@ -13,7 +13,12 @@ const address = bytes(16, 4);
 const mac = bytes(6);
 
 export const endpointFlags = { ENDPOINT_HOST: 1 } as const;
-export const ipcacheFlags = { IPCACHE_TUNNEL: 1, IPCACHE_IN_CLUSTER: 2, IPCACHE_NODE: 4 } as const;
+export const ipcacheFlags = {
+  IPCACHE_TUNNEL: 1,
+  IPCACHE_IN_CLUSTER: 2,
+  IPCACHE_NODE: 4,
+  IPCACHE_NEXT_HOP: 8,
+} as const;
 export const serviceFlags = {
   SERVICE_EXTERNAL_LOCAL: 1,
   SERVICE_INTERNAL_LOCAL: 2,
@@ -106,7 +111,8 @@ export const ipcacheKey = struct("ipcache_key", { prefixLength: u32, address });
 /**
  * Value of `sh_ipcache`. Entries wanted:
  * - each remote node's pod CIDR: `tunnelEndpoint` = that node's address, IN_CLUSTER, and TUNNEL when routing is
- *   vxlan (with routing direct: no TUNNEL, but a kernel route for the CIDR via that node);
+ *   vxlan. With routing direct no TUNNEL, but a kernel route for the CIDR via that node, and when the node is a
+ *   neighbour on the uplink NEXT_HOP, with `tunnelEndpoint` its address of the CIDR's own family;
  * - each remote node's own address (/32, /128): NODE, `tunnelEndpoint` = itself; IN_CLUSTER only with direct
  *   routing (with vxlan, pods are masqueraded towards nodes, as the underlay may not know pod addresses);
  * - this node's addresses: NODE;
@@ -203,6 +209,7 @@ export const counter = struct("counter", { packets: u64, bytes: u64 });
  * - `nodeAddress4/6`: source of masqueraded packets, normally the node's InternalIPs; zero when without;
  * - `gateway4/6`: first address of the node's pod CIDRs;
  * - `tunnelMtu`: MTU of the VXLAN device (uplink MTU − 50 for IPv4 underlay, − 70 for IPv6);
+ * - `uplinkIfindex`, `uplinkMtu`: the device on which the next hops of NEXT_HOP entries are;
  * - `masqueradePortMin/Max`: must overlap neither net.ipv4.ip_local_port_range nor node ports (61000–65535);
  * - `hostNetnsCookie`: `netnsCookie()` of libbpf.ts, called in the node's namespace.
  */
@@ -215,6 +222,8 @@ export const config = struct("config", {
   flags: u32,
   tunnelIfindex: u32,
   tunnelMtu: u32,
+  uplinkIfindex: u32,
+  uplinkMtu: u32,
   localIdentityHost: u32,
   tunnelPort: u16,
   nodePortMin: u16,
@@ -254,6 +263,7 @@ export const maps = {
   backends: "sh_backends",
   lbStats: "sh_lb_stats",
   nat: "sh_nat",
+  translated: "sh_translated",
   fragments: "sh_fragments",
   socketNat: "sh_socket_nat",
   counters: "sh_counters",

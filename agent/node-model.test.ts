@@ -15,15 +15,20 @@ const node = (name: string, addresses: string[], podCIDRs: string[]) =>
 const own = node("a", ["172.30.0.2", "fd30::2"], ["10.244.1.0/24", "fd10:244:0:1::/64"]);
 const other = node("b", ["172.30.0.3", "fd30::3"], ["10.244.2.0/24", "fd10:244:0:2::/64"]);
 
-const readable = (routing: "vxlan" | "direct") =>
+const readable = (routing: "vxlan" | "direct", isNeighbour = (_address: string) => true) =>
   Object.fromEntries(
-    [...ipcacheEntries(own, [other], { routing, clusterPodCIDRs: [], ownAddresses: ["172.30.0.2"] })].map(
-      ([, { key, value }]) => {
-        const { prefixLength, address } = ipcacheKey.decode(key);
-        const { flags, tunnelEndpoint } = ipcacheEntry.decode(value);
-        return [`${addressText(address)}/${prefixLength}`, [flags, addressText(tunnelEndpoint)]];
-      },
-    ),
+    [
+      ...ipcacheEntries(own, [other], {
+        routing,
+        clusterPodCIDRs: [],
+        ownAddresses: ["172.30.0.2"],
+        isNeighbour,
+      }),
+    ].map(([, { key, value }]) => {
+      const { prefixLength, address } = ipcacheKey.decode(key);
+      const { flags, tunnelEndpoint } = ipcacheEntry.decode(value);
+      return [`${addressText(address)}/${prefixLength}`, [flags, addressText(tunnelEndpoint)]];
+    }),
   );
 
 test("with vxlan, other nodes' pods are reached through the tunnel", () => {
@@ -36,8 +41,13 @@ test("with vxlan, other nodes' pods are reached through the tunnel", () => {
 
 test("with direct routing they are in the cluster, without a tunnel", () => {
   const entries = readable("direct");
-  assert.deepEqual(entries["10.244.2.0/120"], [2, "172.30.0.3"]);
+  assert.deepEqual(entries["10.244.2.0/120"], [10, "172.30.0.3"]);
+  assert.deepEqual(entries["fd10:244:0:2::/64"], [10, "fd30::3"]);
   assert.deepEqual(entries["172.30.0.3/128"], [6, "172.30.0.3"]);
+});
+
+test("behind a router, the network's own routes lead to them", () => {
+  assert.deepEqual(readable("direct", () => false)["10.244.2.0/120"], [2, "172.30.0.3"]);
 });
 
 test("a broken address of a Node is left out and reported", () => {

@@ -57,9 +57,11 @@ export function ipcacheEntries(
     routing: "vxlan" | "direct";
     clusterPodCIDRs: readonly string[];
     ownAddresses: Iterable<string>;
+    /** Whether a node's address needs no router. */
+    isNeighbour: (address: string) => boolean;
   },
 ): Map<string, { key: Uint8Array; value: Uint8Array }> {
-  const { IPCACHE_IN_CLUSTER, IPCACHE_NODE, IPCACHE_TUNNEL } = ipcacheFlags;
+  const { IPCACHE_IN_CLUSTER, IPCACHE_NEXT_HOP, IPCACHE_NODE, IPCACHE_TUNNEL } = ipcacheFlags;
   const entries = new Map<string, { key: Uint8Array; value: Uint8Array }>();
   const put = (cidr: Cidr, flags: number, tunnelEndpoint?: string) => {
     const key = ipcachePrefix(cidr);
@@ -76,7 +78,12 @@ export function ipcacheEntries(
   for (const other of others) {
     const via = underlayAddress(own, other);
     if (via === undefined) continue;
-    for (const cidr of other.podCIDRs) put(cidr, IPCACHE_IN_CLUSTER | (direct ? 0 : IPCACHE_TUNNEL), via);
+    for (const cidr of other.podCIDRs) {
+      const hop = direct ? other.addresses[cidr.family] : undefined;
+      if (hop !== undefined && options.isNeighbour(hop))
+        put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_NEXT_HOP, hop);
+      else put(cidr, IPCACHE_IN_CLUSTER | (direct ? 0 : IPCACHE_TUNNEL), via);
+    }
     for (const address of Object.values(other.addresses))
       put(wholeAddress(address), IPCACHE_NODE | (direct ? IPCACHE_IN_CLUSTER : 0), address);
   }

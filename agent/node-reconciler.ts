@@ -12,7 +12,7 @@ import { ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts
 import { ensureGateways, ensureOverlay, ensureRoutes, gatewayOf, type WantedRoute } from "./node-network.ts";
 import { overlayDevice } from "./paths.ts";
 import { ensureSysctls } from "./sysctl.ts";
-import { findUplinks, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
+import { findUplinks, isNeighbour, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
 
 /** What the last reconciliation found, for the status. */
 export interface NodeNetworkReport {
@@ -73,12 +73,14 @@ export class NodeReconciler {
       overlay: routing === "vxlan",
       log: this.#log,
     });
-    const isNew = this.#load(own, gateways, { tunnelIfindex, tunnelMtu: mtu }, modes);
+    const [uplink] = uplinks as [Uplink, ...Uplink[]];
+    const devices = { tunnelIfindex, tunnelMtu: mtu, uplinkIfindex: uplink.ifindex, uplinkMtu: uplink.mtu };
+    const isNew = this.#load(own, gateways, devices, modes);
     if (isNew || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
     this.#attachUplinks(uplinks, modes);
     const addresses = new Set([...ownAddresses(), ...gateways, ...Object.values(own.addresses)]);
-    this.#writeNodeMaps(own, others, addresses);
-    const routeErrors = await ensureRoutes(this.#routes(own, others, uplinks), gateways);
+    this.#writeNodeMaps(own, others, addresses, uplink);
+    const routeErrors = await ensureRoutes(this.#routes(own, others, uplink), gateways);
     if (routeErrors !== "") problems.push(`routes: ${routeErrors.trim()}`);
     this.#endpoints.configure(
       own.podCIDRs.map((cidr) => cidr.text),
@@ -94,7 +96,7 @@ export class NodeReconciler {
   #load(
     own: NodeFacts,
     gateways: readonly string[],
-    overlay: { tunnelIfindex: number; tunnelMtu: number },
+    devices: Pick<DatapathConfig, "tunnelIfindex" | "tunnelMtu" | "uplinkIfindex" | "uplinkMtu">,
     modes: Modes,
   ): boolean {
     const config = this.#config;
@@ -111,7 +113,7 @@ export class NodeReconciler {
       gateway4: bytesOf(gateways.find((address) => !address.includes(":"))),
       gateway6: bytesOf(gateways.find((address) => address.includes(":"))),
       hostNetnsCookie: netnsCookie(),
-      ...overlay,
+      ...devices,
       tunnelPort: config.tunnelPort,
       nodePortMin: config.nodePortMin,
       nodePortMax: config.nodePortMax,
@@ -147,13 +149,19 @@ export class NodeReconciler {
     this.#uplinks = new Map(wanted.map((uplink) => [uplink.name, uplink]));
   }
 
-  #writeNodeMaps(own: NodeFacts, others: readonly NodeFacts[], addresses: ReadonlySet<string>): void {
+  #writeNodeMaps(
+    own: NodeFacts,
+    others: readonly NodeFacts[],
+    addresses: ReadonlySet<string>,
+    uplink: Uplink,
+  ): void {
     publishOwnAddresses(this.#datapath.map("sh_endpoints"), addresses);
     const map = this.#datapath.map("sh_ipcache");
     const entries = ipcacheEntries(own, others, {
       routing: this.#config.routing,
       clusterPodCIDRs: this.#config.clusterPodCIDRs,
       ownAddresses: addresses,
+      isNeighbour: (address) => isNeighbour(uplink, address),
     });
     const present = new Map(map.entries().map(([key, value]) => [Buffer.from(key).toString("hex"), value]));
     map.setMany(
@@ -169,7 +177,7 @@ export class NodeReconciler {
     );
   }
 
-  #routes(own: NodeFacts, others: readonly NodeFacts[], uplinks: readonly Uplink[]): WantedRoute[] {
+  #routes(own: NodeFacts, others: readonly NodeFacts[], uplink: Uplink): WantedRoute[] {
     const direct = this.#config.routing === "direct";
     const routes: WantedRoute[] = own.podCIDRs.map((cidr) => ({ cidr, device: "lo", unreachable: true }));
     for (const other of others) {
@@ -177,7 +185,9 @@ export class NodeReconciler {
       for (const cidr of other.podCIDRs) {
         const via = other.addresses[cidr.family];
         if (!direct) routes.push({ cidr, device: overlayDevice });
-        else if (via !== undefined) routes.push({ cidr, via, device: uplinks[0]!.name });
+        // Behind a router, the network itself must know where the pods are.
+        else if (via !== undefined && isNeighbour(uplink, via))
+          routes.push({ cidr, via, device: uplink.name });
       }
     }
     return routes;

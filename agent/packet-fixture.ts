@@ -24,6 +24,8 @@ export const testConfig = layout.config.encode({
     layout.configFlags.CONFIG_NODE_PORTS,
   tunnelIfindex: 1,
   tunnelMtu: 1450,
+  uplinkIfindex: 1,
+  uplinkMtu: 1500,
   tunnelPort: 8473,
   nodePortMin: 30000,
   nodePortMax: 32767,
@@ -104,19 +106,21 @@ function fillEndpoints(object: BpfObject): void {
 }
 
 function fillIpcache(object: BpfObject): void {
-  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NODE } = layout.ipcacheFlags;
+  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NEXT_HOP, IPCACHE_NODE } = layout.ipcacheFlags;
   const entries = [
     ["10.244.2.0/24", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
     ["fd10:244:0:2::/64", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
     ["10.244.0.0/16", IPCACHE_IN_CLUSTER],
     ["172.31.0.3/32", IPCACHE_NODE],
+    ["10.244.4.0/24", IPCACHE_NEXT_HOP | IPCACHE_IN_CLUSTER],
+    ["fd10:244:0:4::/64", IPCACHE_NEXT_HOP | IPCACHE_IN_CLUSTER, "fd31::3"],
   ] as const;
-  for (const [cidr, flags] of entries)
+  for (const [cidr, flags, node = "172.31.0.3"] of entries)
     object
       .map(layout.maps.ipcache)
       .set(
         layout.ipcachePrefix(parseCidr(cidr)),
-        layout.ipcacheEntry.encode({ tunnelEndpoint: addressBytes("172.31.0.3"), flags }),
+        layout.ipcacheEntry.encode({ tunnelEndpoint: addressBytes(node), flags }),
       );
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { networkInterfaces } from "node:os";
+import { addressBytes, type Cidr, cidrContains, parseCidr } from "../lib/addresses.ts";
 import { ShuntError } from "../lib/errors.ts";
 import { ipJson } from "./ip-command.ts";
 import type { NodeFacts } from "./node-model.ts";
@@ -9,6 +10,8 @@ export interface Uplink {
   name: string;
   ifindex: number;
   mtu: number;
+  /** What the device reaches without a router, from its own addresses. */
+  onLink: Cidr[];
 }
 
 /** The devices that carry the node's InternalIPs, else those of the default routes. Throws when there is none. */
@@ -30,7 +33,19 @@ export async function findUplinks(own: NodeFacts): Promise<Uplink[]> {
       `No device carries the node's address ${[...wanted].join(", ") || "(none)"}, and there is no default route`,
       { code: "NoUplink", remedy: "Give kubelet --node-ip an address of one of the node's devices." },
     );
-  return found.map((link) => ({ name: link.ifname, ifindex: link.ifindex, mtu: link.mtu }));
+  return found.map((link) => ({
+    name: link.ifname,
+    ifindex: link.ifindex,
+    mtu: link.mtu,
+    onLink: link.addr_info
+      .filter((entry: any) => entry.scope === "global")
+      .map((entry: any) => parseCidr(`${entry.local}/${entry.prefixlen}`)),
+  }));
+}
+
+/** Whether this address is a neighbour on the device, without a router between. */
+export function isNeighbour(uplink: Uplink, address: string): boolean {
+  return uplink.onLink.some((cidr) => cidrContains(cidr, addressBytes(address)));
 }
 
 /** Bytes of a pod's largest packet: what VXLAN adds is taken off. */

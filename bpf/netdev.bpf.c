@@ -30,8 +30,11 @@ static __always_inline int aim(const struct packet *packet, const struct backend
 	entry->to = packet->tuple;
 	entry->to.destination = backend->address;
 	entry->to.destination_port = backend->port;
-	if (find_endpoint(&backend->address))
+	struct endpoint *endpoint = find_endpoint(&backend->address);
+	if (endpoint) {
+		set_translated(endpoint->ifindex);
 		return 0;
+	}
 	struct ipcache_entry *owner = find_owner(&backend->address);
 	bool tunnel = owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL);
 	entry->to.source = *own_address(packet_is_ipv4(packet), tunnel);

@@ -59,7 +59,7 @@ SEC("tc") int from_overlay(struct __sk_buff *skb)
 SEC("tc") int to_overlay(struct __sk_buff *skb)
 {
 	if (skb->tc_index == TC_INDEX_TUNNEL_KEY) {
-		skb->tc_index = 0;
+		skb->tc_index = TC_INDEX_ROUTED; // for to_netdev, which sees the outer packet
 		return TC_NEXT; // from_pod or from_netdev has done it
 	}
 	struct packet packet = {};

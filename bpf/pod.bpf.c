@@ -10,7 +10,7 @@ static __always_inline int from_pod_arp(struct __sk_buff *skb)
 		__u8 sender_mac[6];
 		__u8 sender[4];
 	} __attribute__((packed)) arp;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
+	if (read_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
 		return drop(skb, DIRECTION_EGRESS, DROP_TRUNCATED);
 	__be32 sender;
 	__builtin_memcpy(&sender, arp.sender, 4);
@@ -37,7 +37,7 @@ static __always_inline int check_source(struct __sk_buff *skb, const struct pack
 	if (!source || source->ifindex != skb->ifindex || (source->flags & ENDPOINT_HOST))
 		return DROP_INVALID_SOURCE_IP;
 	__u8 mac[6];
-	if (bpf_skb_load_bytes(skb, 6, mac, sizeof(mac)))
+	if (read_bytes(skb, 6, mac, sizeof(mac)))
 		return DROP_TRUNCATED;
 	for (int index = 0; index < 6; index++)
 		if (mac[index] != source->mac[index])
@@ -63,6 +63,7 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *packet)
 	entry->last_seen_ns = bpf_ktime_get_ns();
 	if (is_unspecified6(&entry->to.source))
 		return DROP_NAT_NO_PORT;
+	set_translated(skb->ifindex);
 	int reason = choose_port(&scratch->seen, entry);
 	if (!reason)
 		reason = remember(&scratch->seen, entry);
@@ -73,7 +74,8 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *packet)
 static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 {
 	resolve_fragment(packet);
-	struct nat_entry *flow = find_flow(packet);
+	bool translated = may_be_translated(skb->ifindex);
+	struct nat_entry *flow = translated ? find_flow(packet) : NULL;
 	if (flow) {
 		__u32 reason = flow->flags & NAT_REVERSE ? FORWARD_REVERSE : FORWARD_MASQUERADED;
 		struct tuple to = flow->to;
@@ -82,7 +84,7 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 			return drop(skb, DIRECTION_EGRESS, failed);
 		return deliver(skb, packet, DIRECTION_EGRESS, reason);
 	}
-	if (packet->flags & PACKET_ICMP_ERROR) {
+	if (translated && (packet->flags & PACKET_ICMP_ERROR)) {
 		int done = translate_icmp_error(skb, packet);
 		if (done == TRANSLATED)
 			return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_REVERSE);
@@ -91,10 +93,14 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 	}
 	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
 	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
-		if (too_big_for_tunnel(skb, packet)) // the stack fragments it or says what would fit
+		if (is_larger(skb, packet, config.tunnel_mtu)) // the stack fragments it or says what would fit
 			return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 		count(skb, DIRECTION_EGRESS, FORWARD_OVERLAY);
 		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
+	}
+	if (is_next_hop(skb, packet, owner)) {
+		count(skb, DIRECTION_EGRESS, FORWARD_DIRECT);
+		return to_next_hop(skb, packet, owner);
 	}
 	bool in_cluster = owner && (owner->flags & IPCACHE_IN_CLUSTER);
 	struct route route;

@@ -78,6 +78,7 @@ enum ipcache_flag {
 	IPCACHE_TUNNEL = 1, // reached by VXLAN through tunnel_endpoint
 	IPCACHE_IN_CLUSTER = 2, // never masqueraded
 	IPCACHE_NODE = 4, // a node's own address: node ports answer on it
+	IPCACHE_NEXT_HOP = 8, // the node is a neighbour on the uplink and of the prefix's family: no route is looked up
 };
 
 struct ipcache_key {
@@ -180,6 +181,10 @@ struct nat_entry {
 };
 _Static_assert(sizeof(struct nat_entry) == 64, "nat_entry");
 
+// Map sh_translated, array: ifindex of a pod's veth modulo its size -> 1 once packets from there may have an entry
+// in sh_nat. Most pods never have one and are spared the lookup; two that share a slot cost one too many.
+enum { TRANSLATED_SLOTS = 4096 };
+
 // Map sh_fragments, LRU: ports of a fragmented datagram, remembered from its first fragment.
 struct fragment_key {
 	struct address source;
@@ -240,6 +245,8 @@ struct config {
 	__u32 flags; // enum config_flag
 	__u32 tunnel_ifindex;
 	__u32 tunnel_mtu; // largest inner IP packet that fits
+	__u32 uplink_ifindex; // where next hops are
+	__u32 uplink_mtu;
 	__u32 local_identity_host;
 	__u16 tunnel_port; // host order, like all ports here
 	__u16 node_port_min;
@@ -248,4 +255,4 @@ struct config {
 	__u16 masquerade_port_max;
 	__u16 reserved[3];
 };
-_Static_assert(sizeof(struct config) == 104, "config");
+_Static_assert(sizeof(struct config) == 112, "config");

@@ -34,17 +34,20 @@ static __always_inline void decrement_ttl(struct __sk_buff *skb, struct packet *
 {
 	if (packet->ttl <= 1)
 		return;
-	__u8 ttl = packet->ttl - 1;
-	if (packet_is_ipv4(packet)) {
-		__u32 ttl_offset = ETH_HLEN + offsetof(struct iphdr, ttl);
-		// TTL and protocol share a 16-bit word, the TTL first.
-		bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), bpf_htons(packet->ttl << 8),
-				    bpf_htons(ttl << 8), 2);
-		bpf_skb_store_bytes(skb, ttl_offset, &ttl, 1, 0);
-	} else {
-		bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, hop_limit), &ttl, 1, 0);
+	packet->ttl--;
+	if (!packet_is_ipv4(packet)) {
+		// No header checksum makes up for it, so a sum that the device took must follow.
+		bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, hop_limit), &packet->ttl, 1,
+				    BPF_F_RECOMPUTE_CSUM);
+		return;
 	}
-	packet->ttl = ttl;
+	struct iphdr *ip = direct(skb, ETH_HLEN, sizeof(*ip));
+	if (!ip)
+		return;
+	// RFC 1624: the TTL is the high byte of its word, so one less of it is 0x100 more in the complement.
+	__u32 sum = ip->check + bpf_htons(0x100);
+	ip->check = sum + (sum >= 0xffff);
+	ip->ttl--;
 }
 
 static __always_inline int to_local_pod(struct __sk_buff *skb, struct packet *packet, const struct endpoint *endpoint)
@@ -54,16 +57,16 @@ static __always_inline int to_local_pod(struct __sk_buff *skb, struct packet *pa
 	__builtin_memcpy(macs + 6, endpoint->host_mac, 6);
 	__u32 ifindex = endpoint->ifindex;
 	decrement_ttl(skb, packet);
-	bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+	write_bytes(skb, 0, macs, sizeof(macs));
 	return bpf_redirect_peer(ifindex, 0);
 }
 
-static __always_inline bool too_big_for_tunnel(const struct __sk_buff *skb, const struct packet *packet)
+static __always_inline bool is_larger(const struct __sk_buff *skb, const struct packet *packet, __u32 mtu)
 {
 	__u32 length = packet->l3_length;
 	if (skb->gso_size)
 		length = skb->gso_size + packet->l4_offset - ETH_HLEN + 20;
-	return length > config.tunnel_mtu;
+	return length > mtu;
 }
 
 static __always_inline int set_tunnel_key(struct __sk_buff *skb, const struct ipcache_entry *owner, __u32 identity)
@@ -87,6 +90,28 @@ static __always_inline int to_tunnel(struct __sk_buff *skb, struct packet *packe
 	decrement_ttl(skb, packet);
 	skb->tc_index = TC_INDEX_TUNNEL_KEY;
 	return bpf_redirect(config.tunnel_ifindex, 0);
+}
+
+// Whether the owner's node is a neighbour that takes this packet as it is.
+static __always_inline bool is_next_hop(const struct __sk_buff *skb, const struct packet *packet,
+					const struct ipcache_entry *owner)
+{
+	return owner && (owner->flags & IPCACHE_NEXT_HOP) && !is_larger(skb, packet, config.uplink_mtu);
+}
+
+static __always_inline int to_next_hop(struct __sk_buff *skb, struct packet *packet, const struct ipcache_entry *owner)
+{
+	struct bpf_redir_neigh next = {};
+	if (packet_is_ipv4(packet)) {
+		next.nh_family = AF_INET;
+		next.ipv4_nh = owner->tunnel_endpoint.word[3];
+	} else {
+		next.nh_family = AF_INET6;
+		__builtin_memcpy(next.ipv6_nh, owner->tunnel_endpoint.word, 16);
+	}
+	decrement_ttl(skb, packet);
+	skb->tc_index = TC_INDEX_ROUTED;
+	return bpf_redirect_neigh(config.uplink_ifindex, &next, sizeof(next), 0);
 }
 
 // A route found by find_route.
@@ -120,8 +145,8 @@ static __always_inline int to_route(struct __sk_buff *skb, struct packet *packet
 	decrement_ttl(skb, packet);
 	skb->tc_index = TC_INDEX_ROUTED;
 	if (route->result == BPF_FIB_LKUP_RET_SUCCESS) {
-		bpf_skb_store_bytes(skb, 0, fib->dmac, 6, 0);
-		bpf_skb_store_bytes(skb, 6, fib->smac, 6, 0);
+		write_bytes(skb, 0, fib->dmac, 6);
+		write_bytes(skb, 6, fib->smac, 6);
 		return bpf_redirect(fib->ifindex, 0);
 	}
 	struct bpf_redir_neigh next = { .nh_family = fib->family };
@@ -146,6 +171,10 @@ static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u3
 	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
 		count(skb, direction, reason);
 		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
+	}
+	if (is_next_hop(skb, packet, owner)) {
+		count(skb, direction, reason);
+		return to_next_hop(skb, packet, owner);
 	}
 	struct route route;
 	if (!find_route(skb, packet, &route))

@@ -55,6 +55,13 @@ struct {
 } sh_nat SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TRANSLATED_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} sh_translated SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct fragment_key);

@@ -192,6 +192,26 @@ static __always_inline bool starts_anew(const struct nat_entry *entry, const str
 	return is_stale(entry, now);
 }
 
+static __always_inline __u64 *translated_slot(__u32 ifindex)
+{
+	__u32 slot = ifindex % TRANSLATED_SLOTS;
+	return bpf_map_lookup_elem(&sh_translated, &slot);
+}
+
+// Whether packets that come in by this device may belong to a translated flow.
+static __always_inline bool may_be_translated(__u32 ifindex)
+{
+	__u64 *translated = translated_slot(ifindex);
+	return translated && *translated;
+}
+
+static __always_inline void set_translated(__u32 ifindex)
+{
+	__u64 *translated = translated_slot(ifindex);
+	if (translated && !*translated)
+		*translated = 1;
+}
+
 // The entry of an established translated flow, refreshed; NULL when it is to be made (anew).
 static __always_inline struct nat_entry *find_flow(const struct packet *packet)
 {

@@ -61,6 +61,50 @@ struct packet {
 	__u8 flags; // enum packet_flag
 };
 
+// Packet pointers by assembly: clang may merge plain reads of the two context fields, which the verifier refuses.
+static __always_inline void *packet_start(const struct __sk_buff *skb)
+{
+	void *start;
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(start) : "r"(skb), "i"(offsetof(struct __sk_buff, data)));
+	return start;
+}
+
+static __always_inline void *packet_end(const struct __sk_buff *skb)
+{
+	void *end;
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(end) : "r"(skb), "i"(offsetof(struct __sk_buff, data_end)));
+	return end;
+}
+
+// Offsets up to here are tried directly; a helper reads what is further in or outside the linear part.
+enum { DIRECT_MAX = 256 };
+
+// The bytes at `offset` when they lie in the linear part, else NULL.
+static __always_inline void *direct(const struct __sk_buff *skb, __u32 offset, __u32 length)
+{
+	void *start = packet_start(skb), *end = packet_end(skb);
+	return offset <= DIRECT_MAX && start + offset + length <= end ? start + offset : NULL;
+}
+
+static __always_inline int read_bytes(const struct __sk_buff *skb, __u32 offset, void *to, __u32 length)
+{
+	void *at = direct(skb, offset, length);
+	if (!at)
+		return bpf_skb_load_bytes(skb, offset, to, length);
+	__builtin_memcpy(to, at, length);
+	return 0;
+}
+
+// Writes what no checksum covers, or what leaves every checksum as it is.
+static __always_inline void write_bytes(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length)
+{
+	void *at = direct(skb, offset, length);
+	if (at)
+		__builtin_memcpy(at, from, length);
+	else
+		bpf_skb_store_bytes(skb, offset, from, length, 0);
+}
+
 static __always_inline void count(const struct __sk_buff *skb, __u32 direction, __u32 reason)
 {
 	__u32 index = direction * COUNTER_REASONS + reason;
@@ -99,7 +143,7 @@ static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
 static __always_inline int parse_icmp(struct __sk_buff *skb, struct packet *packet)
 {
 	struct icmphdr header;
-	if (bpf_skb_load_bytes(skb, packet->l4_offset, &header, sizeof(header)))
+	if (read_bytes(skb, packet->l4_offset, &header, sizeof(header)))
 		return DROP_TRUNCATED;
 	bool v4 = packet->tuple.protocol == IPPROTO_ICMP;
 	packet->icmp_type = header.type;
@@ -122,12 +166,12 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *packet
 	__u8 header[14]; // ports, and TCP's flags at 13
 	switch (packet->tuple.protocol) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, 14))
+		if (read_bytes(skb, packet->l4_offset, header, 14))
 			return DROP_TRUNCATED;
 		packet->tcp_flags = header[13];
 		break;
 	case IPPROTO_UDP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, 8))
+		if (read_bytes(skb, packet->l4_offset, header, 8))
 			return DROP_TRUNCATED;
 		break;
 	case IPPROTO_ICMP:
@@ -145,7 +189,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *packet
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
 	struct iphdr ip;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (read_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return DROP_TRUNCATED;
 	__u32 length = bpf_ntohs(ip.tot_len);
 	if (length == 0 && skb->gso_size) // larger than 65535 (BIG TCP)
@@ -179,7 +223,7 @@ static __always_inline int skip_extensions(struct __sk_buff *skb, struct packet 
 			packet->l4_offset = offset;
 			return 0;
 		}
-		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
+		if (read_bytes(skb, offset, header, sizeof(header)))
 			return DROP_TRUNCATED;
 		if (next == NEXT_FRAGMENT) {
 			__u16 place = (header[2] << 8) | header[3];
@@ -201,7 +245,7 @@ static __always_inline int skip_extensions(struct __sk_buff *skb, struct packet 
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6hdr ip;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (read_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return DROP_TRUNCATED;
 	__u32 length = bpf_ntohs(ip.payload_len) + sizeof(ip);
 	if (ip.version != 6 || length + ETH_HLEN > skb->len)
@@ -220,6 +264,9 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pack
 // Fills `packet` (zeroed before); returns 0 or the reason to drop it.
 static __noinline int parse(struct __sk_buff *skb, struct packet *packet)
 {
+	if (skb->len >= ETH_HLEN + sizeof(struct iphdr) && !direct(skb, ETH_HLEN, sizeof(struct iphdr)) &&
+	    bpf_skb_pull_data(skb, ETH_HLEN + sizeof(struct iphdr)))
+		return DROP_TRUNCATED;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return parse_ipv4(skb, packet);
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))

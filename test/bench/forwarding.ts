@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from "node:child_process";
+import os from "node:os";
 import path from "node:path";
 import { run } from "../../lib/run.ts";
 import { sleep } from "../../lib/wait.ts";
@@ -8,6 +9,15 @@ import { type BenchContext, type BenchResult, median, pairedRatio } from "./benc
 
 const crr = path.join(import.meta.dirname, "../../build/bin/crr");
 const sampleMs = 1000;
+
+/** Ends stay on a processor each, so that the scheduler's choices are the same for every path. */
+const pinned = (netns: string, cpu: number, words: readonly string[]): string[] => [
+  `--net=${netns}`,
+  "taskset",
+  "-c",
+  String(cpu % os.availableParallelism()),
+  ...words,
+];
 
 /** Comparison -> the path of ours, and the one that it is measured against. */
 const comparisons: Record<string, readonly [ours: string, theirs: string]> = {
@@ -66,7 +76,7 @@ async function openPaths(
 
 function startServers(one: MeasuredPath, finalizers: (() => Promise<void> | void)[]): void {
   const start = (words: string[]): ChildProcess =>
-    spawn("nsenter", [`--net=${one.server}`, ...words], { stdio: "ignore" });
+    spawn("nsenter", pinned(one.server, 1, words), { stdio: "ignore" });
   const servers = [start(["iperf3", "-s"]), start([crr, "server", "0.0.0.0", "9000"])];
   finalizers.push(() => {
     for (const server of servers) server.kill("SIGKILL");
@@ -76,14 +86,14 @@ function startServers(one: MeasuredPath, finalizers: (() => Promise<void> | void
 /** Bits a second, as the receiver counts them. */
 async function measureThroughput(one: MeasuredPath): Promise<number> {
   const words = ["iperf3", "-J", "-c", one.address, "-t", String(sampleMs / 1000), "-O", "0"];
-  const result = await run("nsenter", [`--net=${one.client}`, ...words], { timeoutMs: 30_000 });
+  const result = await run("nsenter", pinned(one.client, 0, words), { timeoutMs: 30_000 });
   return JSON.parse(result.stdout).end.sum_received.bits_per_second;
 }
 
 /** Connect-request-close cycles a second. */
 async function measureConnections(one: MeasuredPath): Promise<number> {
   const words = [crr, "client", one.address, "9000", String(sampleMs)];
-  const result = await run("nsenter", [`--net=${one.client}`, ...words], { timeoutMs: 30_000 });
+  const result = await run("nsenter", pinned(one.client, 0, words), { timeoutMs: 30_000 });
   return (Number(result.stdout.split(" ")[0]) * 1000) / sampleMs;
 }
 
