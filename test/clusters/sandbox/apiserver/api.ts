@@ -5,6 +5,7 @@ import type { KubeObject, OpenApi, Registry, Resource, UserInfo } from "./resour
 import { badRequest, type Named, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 import type { TokenAuthority } from "./tokens.ts";
+import type { Admission } from "./webhooks/admission.ts";
 
 /** What every request handler works with. */
 export interface Api {
@@ -26,6 +27,8 @@ export interface Call {
   /** Goes out in Warning headers. */
   warnings: string[];
   dryRun: boolean;
+  /** What webhooks said; undefined when none is there, or the server itself writes. */
+  admission?: Admission | undefined;
 }
 
 /** The present time as the API writes it. */

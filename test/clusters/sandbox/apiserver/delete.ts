@@ -101,6 +101,8 @@ export interface DeleteResult {
 /** Deletes one object (as presented) or marks it for deletion. Throws a 409 or a Refusal. */
 export function deleteObject(call: Call, object: KubeObject, options: DeleteOptions): DeleteResult {
   checkPreconditions(call, object, options);
+  call.admission?.mutate(call, undefined, object);
+  call.admission?.validate(call, undefined, object);
   prepareDelete(call, object);
   const { metadata } = object;
   const isNamespace = object.kind === "Namespace" && object.apiVersion === "v1";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verbs on a kind's objects.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type Call, checkBody } from "./api.ts";
+import { type Call, checkBody, present, storageOf } from "./api.ts";
 import { deleteAnswer, deleteObject, deleteOptions } from "./delete.ts";
 import { answer, mediaType, readBody, readObjectBody } from "./http-answer.ts";
 import { listObjects } from "./list.ts";
@@ -10,6 +10,7 @@ import { negotiate, type Representation, representList, representObject } from "
 import type { KubeObject } from "./resources/index.ts";
 import { badRequest, invalid, methodNotAllowed } from "./status.ts";
 import { serveWatch } from "./watch.ts";
+import { admitted } from "./webhooks/admission.ts";
 import { createObject, getObject, updateObject } from "./write.ts";
 
 /** One exchange over HTTP. */
@@ -54,7 +55,10 @@ async function answerFor(call: Call, request: IncomingMessage): Promise<Answer> 
       const object = await readObject(call, request);
       if (call.resource.namespaced && info.namespace === undefined && !object.metadata?.namespace)
         throw badRequest("an empty namespace may not be set during creation");
-      return { code: 201, object: createObject(call, object) };
+      return {
+        code: 201,
+        object: await admitted(call, (inner) => createObject(inner, structuredClone(object))),
+      };
     }
     case "update":
       return { code: 200, object: await replace(call, request, "update") };
@@ -63,7 +67,8 @@ async function answerFor(call: Call, request: IncomingMessage): Promise<Answer> 
     case "delete": {
       const body = await readObjectBody(request);
       const options = deleteOptions(call, body);
-      return { code: 200, object: deleteAnswer(call, deleteObject(call, getObject(call), options)) };
+      const result = await admitted(call, (inner) => deleteObject(inner, getObject(inner), options));
+      return { code: 200, object: deleteAnswer(call, result) };
     }
     case "deletecollection":
       return { code: 200, object: await deleteCollection(call, request) };
@@ -93,7 +98,7 @@ export async function replace(
     throw badRequest(
       `the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`,
     );
-  const previous = getObject(call);
+  getObject(call);
   if (call.resource.custom === true && !object.metadata.resourceVersion)
     throw invalid(call.resource, name, [
       {
@@ -102,7 +107,9 @@ export async function replace(
         message: "Invalid value: 0x0: must be specified for an update",
       },
     ]);
-  return updateObject(call, previous, object, { operation });
+  return await admitted(call, (inner) =>
+    updateObject(inner, getObject(inner), structuredClone(object), { operation }),
+  );
 }
 
 /** PATCH of an object or its status. */
@@ -112,7 +119,7 @@ export async function patch(
   operation: "update" | "status",
 ): Promise<Answer> {
   const body = { contentType: mediaType(request), text: await readBody(request) };
-  const { object, created } = patchObject(call, body, operation);
+  const { object, created } = await admitted(call, (inner) => patchObject(inner, body, operation));
   return { code: created ? 201 : 200, object };
 }
 
@@ -121,6 +128,12 @@ async function deleteCollection(call: Call, request: IncomingMessage): Promise<K
   const options = deleteOptions(call, body);
   const { items, metadata } = listObjects(call);
   const { preconditions: _preconditions, ...each } = options;
-  for (const object of items) deleteObject(call, object, each);
+  for (const object of items)
+    await admitted(call, (inner) => {
+      const { namespace, name } = object.metadata;
+      const { group, plural } = storageOf(inner.resource);
+      const current = inner.api.store.get(group, plural, namespace, name);
+      return current === undefined ? undefined : deleteObject(inner, present(inner.resource, current), each);
+    });
   return representList(call.resource, items, metadata, negotiate(undefined, call.info.query));
 }

@@ -11,7 +11,7 @@ import { handleResource } from "./resource-handler.ts";
 import { type AuthorizationAttributes, authorize, type UserInfo } from "./resources/index.ts";
 import { handleReview } from "./reviews.ts";
 import { forbidden, StatusError } from "./status.ts";
-import { handleSubresource, type StreamTarget } from "./subresources/index.ts";
+import { handleSubresource, reviewConnect, type StreamTarget } from "./subresources/index.ts";
 
 const ALWAYS_ALLOWED = ["/healthz", "/livez", "/readyz", "/version"];
 
@@ -117,6 +117,7 @@ export async function handleUpgrade(
     const call = info.isResource ? callOf(api, info, user, request) : undefined;
     if (call === undefined || info.subresource === "")
       throw new StatusError(400, "BadRequest", "this path cannot change protocols");
+    await reviewConnect(call);
     await stream.upgrade(call, { request, socket, head });
   } catch (error) {
     const status = statusOf(error, api.log);

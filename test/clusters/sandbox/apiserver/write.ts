@@ -82,8 +82,10 @@ export function createObject(call: Call, object: KubeObject, tracked = false): K
   const exists = () => api.store.get(storage.group, storage.plural, metadata.namespace, metadata.name);
   if (exists() !== undefined && metadata.generateName === undefined)
     throw alreadyExists(resource, metadata.name);
+  call.admission?.mutate(call, object, undefined);
   prepare(call, "create", object);
   validate(call, object);
+  call.admission?.validate(call, object, undefined);
   if (exists() !== undefined) throw alreadyExists(resource, metadata.name);
   if (call.dryRun) return object;
   return present(resource, api.store.put(storage.group, storage.plural, toStored(call, object)));
@@ -164,8 +166,10 @@ export function updateObject(
   resource.defaults?.(object);
   if (options.tracked !== true)
     trackUpdate(resource, previous, object, managerOf(call, "Update"), timestamp());
+  call.admission?.mutate(call, object, previous);
   prepare(call, operation, object, previous);
   validate(call, object, previous);
+  call.admission?.validate(call, object, previous);
   object.metadata.resourceVersion = previous.metadata.resourceVersion;
   if (call.dryRun) return object;
   if (isReadyToGo(object)) return removeObject(call, object);

@@ -9,6 +9,7 @@ import { negotiate } from "../representation.ts";
 import { type Answer, type Exchange, patch, readObject, replace, write } from "../resource-handler.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { methodNotAllowed } from "../status.ts";
+import { review } from "../webhooks/admission.ts";
 import { getObject, updateObject } from "../write.ts";
 import { bindPod } from "./binding.ts";
 import { evictPod } from "./eviction.ts";
@@ -35,7 +36,10 @@ export async function handleSubresource(call: Call, exchange: Exchange, stream: 
   const { resource, info } = call;
   if (!resource.subresources.includes(info.subresource))
     return answerText(exchange.response, 404, "404 page not found\n");
-  if (STREAMS.includes(info.subresource)) return await stream.forward(call, exchange);
+  if (STREAMS.includes(info.subresource)) {
+    if (info.subresource !== "log") await reviewConnect(call);
+    return await stream.forward(call, exchange);
+  }
   const form = negotiate(exchange.request.headers.accept, info.query);
   const result = await answerFor(call, exchange.request);
   if (result.object.kind === resource.kind) return write(call, exchange, form, result);
@@ -48,9 +52,9 @@ async function answerFor(call: Call, request: IncomingMessage): Promise<Answer> 
     case "scale":
       return await handleScale(call, request);
     case "binding":
-      return { code: 201, object: bindPod(call, await readAny(call, request, "Binding", "v1")) };
+      return { code: 201, object: bindPod(call, await reviewed(call, request, "Binding", "v1")) };
     case "eviction":
-      return { code: 201, object: evictPod(call, await readAny(call, request, "Eviction", "policy/v1")) };
+      return { code: 201, object: evictPod(call, await reviewed(call, request, "Eviction", "policy/v1")) };
     case "token":
       return {
         code: 201,
@@ -105,6 +109,32 @@ async function podPart(call: Call, request: IncomingMessage): Promise<Answer> {
   if (wanted.metadata?.resourceVersion) object.metadata.resourceVersion = wanted.metadata.resourceVersion;
   const { validate: _validate, ...resource } = call.resource;
   return { code: 200, object: updateObject({ ...call, resource }, previous, object) };
+}
+
+/** Asks webhooks about a stream to a pod, a node or a service. Throws a StatusError. */
+export async function reviewConnect(call: Call): Promise<void> {
+  const { info, resource } = call;
+  const options: Record<string, string> = { exec: "Exec", attach: "Attach", portforward: "PortForward" };
+  const kind = `${resource.kind}${options[info.subresource] ?? "Proxy"}Options`;
+  const object = { apiVersion: "v1", kind, metadata: { name: info.name, namespace: info.namespace } };
+  await review(call, {
+    operation: "CONNECT",
+    kind: { group: "", version: "v1", kind },
+    object,
+    oldObject: undefined,
+  });
+}
+
+async function reviewed(
+  call: Call,
+  request: IncomingMessage,
+  kind: string,
+  apiVersion: string,
+): Promise<KubeObject> {
+  const object = await readAny(call, request, kind, apiVersion);
+  const [version = "", group = ""] = apiVersion.split("/").reverse();
+  const about = { kind: { group, version, kind }, object, oldObject: undefined };
+  return (await review(call, { operation: "CREATE", ...about })) ?? object;
 }
 
 // A body of another kind than the resource's own.
