@@ -11,9 +11,11 @@ import { filterTests } from "./filter.ts";
 import { Finalizers } from "./finalizers.ts";
 import { Gate } from "./gate.ts";
 import type { ConnectivityOptions } from "./options.ts";
+import { pauseAfterFailures } from "./pause.ts";
 import { openProgress } from "./progress.ts";
 import { type Report, summarize, type TestResult } from "./report.ts";
-import { runTests } from "./runner.ts";
+import { RunClock } from "./run-clock.ts";
+import { type RunListener, runTests } from "./runner.ts";
 import { expandCases, type Test } from "./suite.ts";
 import { surveyWorld } from "./survey.ts";
 import type { World } from "./world.ts";
@@ -64,10 +66,8 @@ export async function runConnectivityTest(
   const start = Date.now();
   const startedAt = new Date(start).toISOString();
   const timeout = new AbortController();
-  const timer = setTimeout(
-    () =>
-      timeout.abort(new ShuntError(`the run did not end within ${options.timeoutMs / 1000} s (--timeout)`)),
-    options.timeoutMs,
+  const clock = new RunClock(options.timeoutMs, () =>
+    timeout.abort(new ShuntError(`the run did not end within ${options.timeoutMs / 1000} s (--timeout)`)),
   );
   const signal = AbortSignal.any([io.signal, timeout.signal]);
   const finalizers = new Finalizers(90_000);
@@ -76,11 +76,13 @@ export async function runConnectivityTest(
   let failure: unknown;
   try {
     world = await deployWorld(kube, options, io, { finalizers, signal, startedAt });
-    results = await runAll(tests, world, options, io, signal);
+    const onPause = (paused: boolean) => (paused ? clock.pause() : clock.resume());
+    const afterFailure = options.pauseOnFail ? { afterFailure: pauseAfterFailures(io, onPause) } : {};
+    results = await runAll(tests, world, { ...options, afterFailure }, io, signal);
   } catch (error) {
     failure = timeout.signal.aborted ? timeout.signal.reason : error;
   } finally {
-    clearTimeout(timer);
+    clock.pause();
   }
   if (io.style === "lines") io.out.write(options.keep ? "Keeping the namespaces\n" : "Cleaning up\n");
   const problems = await finalizers.runAll();
@@ -143,33 +145,19 @@ async function deployWorld(
 async function runAll(
   tests: readonly Test<World>[],
   world: World,
-  options: ConnectivityOptions,
+  options: ConnectivityOptions & { afterFailure: Pick<RunListener, "afterFailure"> },
   io: RunSurroundings,
   signal: AbortSignal,
 ): Promise<TestResult[]> {
   const cases = expandCases(tests, world.families);
   const planned = cases.map((entries) => ({ name: entries[0]!.test.name, cases: entries.length }));
   const view = await openProgress(io.style, io.out, planned);
-  const afterFailure = options.pauseOnFail ? pauser(io) : undefined;
   const results = await runTests(cases, world, {
     settings: { signal, retries: options.retries, retryDelayMs: 400, gate: new Gate(12) },
     testConcurrency: options.testConcurrency,
     interrupt: io.signal,
-    listener: { ...view, ...(afterFailure === undefined ? {} : { afterFailure }) },
+    listener: { ...view, ...options.afterFailure },
   });
   await view.finish();
   return results;
-}
-
-/** Stops after each failure until Enter is pressed, with all pods still there to look at. */
-function pauser(io: RunSurroundings): (test: string, result: { title: string }) => Promise<void> {
-  return async (test, result) => {
-    io.out.write(`${test}/${result.title} failed. Press Enter to go on.\n`);
-    await new Promise<void>((resolve) => {
-      io.stdin.once("data", () => resolve());
-      io.signal.addEventListener("abort", () => resolve(), { once: true });
-      io.stdin.resume();
-    });
-    io.stdin.pause();
-  };
 }
