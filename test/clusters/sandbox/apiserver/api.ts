@@ -5,7 +5,6 @@ import type { KubeObject, OpenApi, Registry, Resource, UserInfo } from "./resour
 import { badRequest, type Named, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 import type { TokenAuthority } from "./tokens.ts";
-import type { Admission } from "./webhooks/admission.ts";
 
 /** What every request handler works with. */
 export interface Api {
@@ -14,6 +13,14 @@ export interface Api {
   openApi: OpenApi;
   tokens: TokenAuthority;
   log: Logger;
+}
+
+/** What admission webhooks have to say about a write; of a deletion there is no object. */
+export interface Admission {
+  /** Changes a new or changed object, in place, as mutating webhooks want it. */
+  mutate(call: Call, object: KubeObject | undefined, previous: KubeObject | undefined): void;
+  /** Lets validating webhooks see what is about to be stored, or deleted. */
+  validate(call: Call, object: KubeObject | undefined, previous: KubeObject | undefined): void;
 }
 
 /** One request for a resource, authenticated and authorized. */

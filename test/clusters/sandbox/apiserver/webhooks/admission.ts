@@ -2,7 +2,7 @@
 // Admission by webhooks. Writing an object is synchronous, so that nothing comes between reading and storing; asking
 // a webhook is not. A write that webhooks want to see is given up where it stands, they are asked, and it begins
 // again with their answers at hand.
-import type { Call } from "../api.ts";
+import type { Admission, Call } from "../api.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { StatusError } from "../status.ts";
 import { callWebhook } from "./call-webhook.ts";
@@ -65,7 +65,7 @@ interface Answer {
 }
 
 /** The answers of webhooks about one write. */
-export class Admission {
+class WebhookAdmission implements Admission {
   readonly #call: Call;
   readonly #answers = new Map<Phase, Answer>();
 
@@ -73,7 +73,6 @@ export class Admission {
     this.#call = call;
   }
 
-  /** Changes a new or changed object, in place, as mutating webhooks want it. */
   mutate(call: Call, object: KubeObject | undefined, previous: KubeObject | undefined): void {
     const answer = this.#answer(call, "mutating", { object, previous });
     if (object === undefined || answer?.object === undefined) return;
@@ -83,7 +82,6 @@ export class Admission {
     Object.assign(object.metadata, { uid, creationTimestamp });
   }
 
-  /** Lets validating webhooks see what is about to be stored; without an object, what is about to be deleted. */
   validate(call: Call, object: KubeObject | undefined, previous: KubeObject | undefined): void {
     this.#answer(call, "validating", { object, previous });
   }
@@ -114,7 +112,7 @@ export class Admission {
 /** Runs a write with its webhooks' consent. `write` may run several times, and must not change what it closes over. */
 export async function admitted<T>(call: Call, write: (call: Call) => T): Promise<T> {
   if (webhooks(call, "mutating").length + webhooks(call, "validating").length === 0) return write(call);
-  const admission = new Admission(call);
+  const admission = new WebhookAdmission(call);
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const warnings: string[] = [];
     try {
