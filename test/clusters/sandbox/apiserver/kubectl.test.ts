@@ -136,6 +136,7 @@ for (const program of kubectlPrograms())
         "get pods --as=nobody",
         /pods is forbidden: User "nobody" cannot list resource "pods" in API group "" in the namespace "default"/,
       );
+      assert.match(await ok("auth whoami"), /Username +kubernetes-admin/);
       assert.match(await ok("version"), /v1\.33\.0/);
     });
 

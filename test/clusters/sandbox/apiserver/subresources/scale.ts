@@ -6,6 +6,7 @@ import { patchDocument } from "../patch/patch-object.ts";
 import type { Answer } from "../resource-handler.ts";
 import type { KubeObject } from "../resources/index.ts";
 import { badRequest, invalid, methodNotAllowed, modifiedConflict } from "../status.ts";
+import { review } from "../webhooks/admission.ts";
 import { getObject, updateObject } from "../write.ts";
 
 function read(object: KubeObject, path: string): any {
@@ -56,14 +57,16 @@ export async function handleScale(call: Call, request: IncomingMessage): Promise
   if (info.verb === "get") return { code: 200, object: scaleOf(call, getObject(call)) };
   const isPatch = info.verb === "patch";
   const sent = isPatch ? await readBody(request) : await readObjectBody(request);
-  const object = getObject(call);
-  const before = scaleOf(call, object);
+  const before = scaleOf(call, getObject(call));
   let wanted: KubeObject;
   if (isPatch) {
     const plain = { ...call, resource: { ...resource, mergeKey: () => undefined, strategicMerge: true } };
     wanted = patchDocument(plain, before, { contentType: mediaType(request), text: sent });
   } else if (info.verb === "update") wanted = sent;
   else throw methodNotAllowed();
+  const kind = { group: "autoscaling", version: "v1", kind: "Scale" };
+  wanted = (await review(call, { operation: "UPDATE", kind, object: wanted, oldObject: before })) ?? wanted;
+  const object = getObject(call);
   const replicas = wanted?.spec?.replicas ?? 0;
   if (!Number.isInteger(replicas)) throw badRequest("spec.replicas must be an integer");
   if (replicas < 0)

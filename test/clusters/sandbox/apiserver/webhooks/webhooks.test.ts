@@ -230,6 +230,22 @@ test("evictions and streams are asked about as what they are", async () => {
   await kube.get(`${PODS}/p`);
 });
 
+test("a scale is asked about as a Scale, and can be changed", async () => {
+  const deployments = "/apis/apps/v1/namespaces/default/deployments";
+  const template = { metadata: { labels: { app: "a" } }, spec: { containers: [{ name: "c", image: "i" }] } };
+  const spec = { replicas: 1, selector: { matchLabels: { app: "a" } }, template };
+  await kube.create(deployments, { metadata: { name: "scaled" }, spec });
+  const resources = ["deployments/scale"];
+  await register("Mutating", {
+    rules: [{ apiGroups: ["apps"], apiVersions: ["v1"], operations: ["UPDATE"], resources }],
+  });
+  respond = () => patchOf({ op: "replace", path: "/spec/replicas", value: 2 });
+  await kube.patch(`${deployments}/scaled/scale`, "merge", { spec: { replicas: 5 } });
+  const { kind, object, oldObject } = asked[0];
+  assert.deepEqual([kind.kind, object.spec.replicas, oldObject.spec.replicas], ["Scale", 5, 1]);
+  assert.equal((await kube.get(`${deployments}/scaled`)).spec.replicas, 2);
+});
+
 test("an object that changes while its webhook is asked is asked about again", async () => {
   await kube.create(MAPS, map("moving", { by: "nobody" }));
   await register("Mutating", { objectSelector: { matchLabels: { slow: "yes" } } });
