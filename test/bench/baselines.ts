@@ -9,6 +9,45 @@ export interface MeasuredPath {
   address: string;
 }
 
+/** What `iptables-save` shows of a node whose pods' traffic to the world is masqueraded. */
+const masquerade = {
+  /** By the CNI plugin `bridge` with `ipMasq`. */
+  bridge: (node: number) => [
+    "*nat",
+    ":CNI-pod - [0:0]",
+    `-A POSTROUTING -s 10.9.${node}.2/32 -j CNI-pod`,
+    `-A CNI-pod -d 10.9.${node}.0/24 -j ACCEPT`,
+    "-A CNI-pod ! -d 224.0.0.0/4 -j MASQUERADE",
+    "COMMIT",
+  ],
+  /** By flanneld with `--ip-masq`, as its manifest starts it. */
+  flannel: (node: number) => [
+    "*nat",
+    ":FLANNEL-POSTRTG - [0:0]",
+    "-A POSTROUTING -j FLANNEL-POSTRTG",
+    "-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -j RETURN",
+    `-A FLANNEL-POSTRTG -s 10.9.${node}.0/24 -d 10.9.0.0/16 -j RETURN`,
+    `-A FLANNEL-POSTRTG -s 10.9.0.0/16 -d 10.9.${node}.0/24 -j RETURN`,
+    `-A FLANNEL-POSTRTG ! -s 10.9.0.0/16 -d 10.9.${node}.0/24 -j RETURN`,
+    "-A FLANNEL-POSTRTG -s 10.9.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully",
+    "-A FLANNEL-POSTRTG ! -s 10.9.0.0/16 -d 10.9.0.0/16 -j MASQUERADE --random-fully",
+    "COMMIT",
+    "*filter",
+    ":FLANNEL-FWD - [0:0]",
+    "-A FORWARD -j FLANNEL-FWD",
+    "-A FLANNEL-FWD -s 10.9.0.0/16 -j ACCEPT",
+    "-A FLANNEL-FWD -d 10.9.0.0/16 -j ACCEPT",
+    "COMMIT",
+  ],
+};
+
+type BridgeKind = "plain" | "masquerade" | "flannel";
+const parts: Record<BridgeKind, readonly [string, string]> = {
+  plain: ["r1", "r2"],
+  masquerade: ["m1", "m2"],
+  flannel: ["x1", "x2"],
+};
+
 /** Namespaces and links made by these benches; `close` removes them all. */
 export class Baselines {
   readonly #prefix: string;
@@ -45,9 +84,12 @@ export class Baselines {
     return { client: this.#netns("va"), server: this.#netns("vb"), address: "10.9.0.2" };
   }
 
-  /** Two nodes with a bridge each, joined by plain routes or by a VXLAN device as Flannel sets it up. */
-  async bridges(kind: "routes" | "vxlan"): Promise<MeasuredPath> {
-    const [one, two] = kind === "routes" ? ["r1", "r2"] : ["x1", "x2"];
+  /**
+   * Two nodes with a bridge each: joined by routes alone, the same with the masquerading that pods need to reach the
+   * world, or by a VXLAN device and rules as Flannel leaves them.
+   */
+  async bridges(kind: BridgeKind): Promise<MeasuredPath> {
+    const [one, two] = parts[kind];
     for (const part of [one, two, `${one}p`, `${two}p`]) await this.#add(part);
     await this.#ip(one, [`link add eth0 type veth peer name eth0 netns ${this.#prefix}${two}`]);
     await this.#bridgeNode(one, 1, kind);
@@ -55,12 +97,12 @@ export class Baselines {
     return { client: this.#netns(`${one}p`), server: this.#netns(`${two}p`), address: "10.9.2.2" };
   }
 
-  async #bridgeNode(part: string, node: 1 | 2, kind: "routes" | "vxlan"): Promise<void> {
+  async #bridgeNode(part: string, node: 1 | 2, kind: BridgeKind): Promise<void> {
     const other = 3 - node;
-    const mtu = kind === "vxlan" ? 1450 : 1500;
+    const mtu = kind === "flannel" ? 1450 : 1500;
     const vxlanMac = (number: number) => `02:00:00:00:99:0${number}`;
     const remote =
-      kind === "routes"
+      kind !== "flannel"
         ? [`route add 10.9.${other}.0/24 via 172.29.0.${other}`]
         : [
             `link add flannel mtu 1450 address ${vxlanMac(node)} type vxlan id 1 local 172.29.0.${node} dev eth0 dstport 8472 nolearning`,
@@ -79,7 +121,13 @@ export class Baselines {
       "link set pod master cni0 up",
       ...remote,
     ]);
-    if (kind === "vxlan") {
+    const rules =
+      kind === "flannel" ? masquerade.flannel(node) : kind === "plain" ? [] : masquerade.bridge(node);
+    if (rules.length > 0)
+      await run("nsenter", [`--net=${this.#netns(part)}`, "iptables-restore", "--noflush"], {
+        input: `${rules.join("\n")}\n`,
+      });
+    if (kind === "flannel") {
       const entry = ["fdb", "append", vxlanMac(other), "dev", "flannel", "dst", `172.29.0.${other}`, "self"];
       await run("bridge", ["-n", `${this.#prefix}${part}`, ...entry]);
     }

@@ -24,6 +24,7 @@ const comparisons: Record<string, readonly [ours: string, theirs: string]> = {
   same_node_vs_veth: ["sameNode", "veth"],
   across_nodes_routed_vs_veth: ["routed", "veth"],
   across_nodes_routed_vs_bridge_routes: ["routed", "bridgeRoutes"],
+  across_nodes_routed_vs_bridge_masquerade: ["routed", "bridgeMasquerade"],
   across_nodes_vxlan_vs_flannel_vxlan: ["vxlan", "flannelVxlan"],
 };
 
@@ -58,8 +59,9 @@ async function openPaths(
   const baselines = new Baselines(`sb${suffix}`);
   finalizers.push(() => baselines.close());
   const veth = await baselines.veth();
-  const bridgeRoutes = await baselines.bridges("routes");
-  const flannelVxlan = await baselines.bridges("vxlan");
+  const bridgeRoutes = await baselines.bridges("plain");
+  const bridgeMasquerade = await baselines.bridges("masquerade");
+  const flannelVxlan = await baselines.bridges("flannel");
   const direct = await parts.openLab({ name: `sd${suffix}`, routing: "direct" });
   finalizers.push(() => direct.close());
   const tunnel = await parts.openLab({ name: `sv${suffix}`, routing: "vxlan" });
@@ -68,6 +70,7 @@ async function openPaths(
     veth,
     sameNode: { client: direct.netns("n1p1"), server: direct.netns("n1p2"), address: "10.244.1.12" },
     bridgeRoutes,
+    bridgeMasquerade,
     routed: { client: direct.netns("n1p1"), server: direct.netns("n2p1"), address: "10.244.2.11" },
     flannelVxlan,
     vxlan: { client: tunnel.netns("n1p1"), server: tunnel.netns("n2p1"), address: "10.244.2.11" },
