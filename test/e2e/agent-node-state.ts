@@ -86,3 +86,10 @@ export async function podResources(cluster: string, node: string): Promise<PodRe
     mapEntries: Object.fromEntries(mapEntries),
   };
 }
+
+/** MiB of memory that the agent has resident, by its own metrics. */
+export async function agentMemoryMiB(cluster: string, node: string): Promise<number> {
+  const url = "http://127.0.0.1:9962/metrics";
+  const { stdout } = await nodeExec(cluster, node, ["curl", "-sS", "--max-time", "10", url]);
+  return Number(/^shunt_process_resident_memory_bytes (\d+)$/m.exec(stdout)?.[1]) / 2 ** 20;
+}

@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { hostPort } from "../../lib/addresses.ts";
 import { sleep, waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
-import { agentStatus, agentTraces, podResources } from "./agent-node-state.ts";
+import { agentMemoryMiB, agentStatus, agentTraces, podResources } from "./agent-node-state.ts";
 import { ClusterUnderTest, idlePod, image } from "./cluster-under-test.ts";
 import { type LoadResult, loadProgram } from "./load.ts";
 
@@ -38,6 +38,9 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
   let clean: string[][];
   before(async () => {
     cluster = await ClusterUnderTest.create(name, ["--workers", "2", "--ip-family", "dual"]);
+    // One node that does not forward yet, to see that it does not after the agent either.
+    const off = ["sysctl", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"];
+    await nodeExec(name, nodes[2]!, off);
     clean = await Promise.all(nodes.map(traces));
   });
   after(async () => await cluster?.delete());
@@ -215,6 +218,10 @@ describe("the agent on a dual-stack cluster of three nodes", () => {
     await settlesAs("the node to be as before", async () => {
       assert.deepEqual(await podResources(name, worker), before);
     });
+    const agent = await cluster.get("-n", "kube-system", "ds", "shunt-agent");
+    const { memory } = agent.spec.template.spec.containers[0].resources.requests;
+    const used = await agentMemoryMiB(name, worker);
+    assert.ok(used < Number.parseInt(memory, 10), `the agent uses ${used} MiB, and asks for ${memory}`);
   });
 
   test("an upgrade to another configuration rolls the agent and keeps its values", async () => {
