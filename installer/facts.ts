@@ -4,6 +4,7 @@ import { ShuntError } from "../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../lib/kube.ts";
 import { ApiError } from "../lib/kube-errors.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
+import { sleep } from "../lib/wait.ts";
 import type { ClusterFacts } from "./manifests.ts";
 import { agentName } from "./names.ts";
 import type { Values } from "./values.ts";
@@ -49,6 +50,22 @@ export async function findKubeProxy(kube: KubeClient): Promise<ExistingPart | un
   );
   if (object === undefined) return undefined;
   return { name: "kube-proxy", namespace: "kube-system", daemonSet: object.metadata.name ?? "", object };
+}
+
+/**
+ * Waits while a node has no pod range: it gets one some seconds after it joined. When the time is over it returns
+ * as well, and the checks judge.
+ */
+export async function waitForPodRanges(
+  kube: KubeClient,
+  options: { timeoutMs: number; intervalMs?: number; signal?: AbortSignal },
+): Promise<void> {
+  const deadline = Date.now() + options.timeoutMs;
+  while (Date.now() < deadline) {
+    const nodes = await kube.list(resourcePath("v1", "nodes"));
+    if (nodes.items.every((node) => (node.spec?.podCIDRs ?? []).length > 0)) return;
+    await sleep(options.intervalMs ?? 500, options.signal);
+  }
 }
 
 /** Finds what the manifests need, values first, then the cluster. */

@@ -5,7 +5,7 @@ import { type KubeClient, resourcePath } from "../lib/kube.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
 import type { Step } from "../lib/steps.ts";
 import { waitFor } from "../lib/wait.ts";
-import { findKubeProxy, gatherFacts } from "./facts.ts";
+import { findKubeProxy, gatherFacts, waitForPodRanges } from "./facts.ts";
 import { disableKubeProxy, isDisabled, rememberKubeProxy } from "./kube-proxy.ts";
 import {
   accessObjects,
@@ -85,6 +85,9 @@ const summary = (findings: Finding[]): string => {
   return `${findings.length - warnings.length} checks passed${warnings.map((finding) => `; warning: ${finding.object}: ${finding.message}`).join("")}`;
 };
 
+/** How long a node that has just joined may be without its pod range. */
+const podRangesTimeoutMs = 15_000;
+
 /** The installation as a list of steps; each is safe to run again, so an interrupted one is finished by the next. */
 export function installSteps(): Step<InstallContext>[] {
   return [
@@ -92,6 +95,10 @@ export function installSteps(): Step<InstallContext>[] {
       name: "preflight",
       title: "Check the cluster",
       async run(context) {
+        await waitForPodRanges(context.kube, {
+          timeoutMs: podRangesTimeoutMs,
+          ...(context.signal ? { signal: context.signal } : {}),
+        });
         context.facts = await gatherFacts(context.kube, context.values);
         const findings = await checkCluster(context.kube, context.values, context.facts);
         context.findings.push(...findings);

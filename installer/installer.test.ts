@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { parse } from "yaml";
+import type { KubeClient } from "../lib/kube.ts";
+import { waitForPodRanges } from "./facts.ts";
 import { installManifests, requireNoBlocker } from "./install.ts";
 import { checkRanges } from "./preflight.ts";
 import { defaultValues, loadValues, parseSet } from "./values.ts";
@@ -122,5 +124,27 @@ describe("manifests", () => {
     assert.equal(hash(defaultValues), hash({ ...defaultValues }));
     assert.notEqual(hash(defaultValues), hash({ ...defaultValues, mtu: 1400 }));
     assert.equal(parse(byKind("ConfigMap").data["config.yaml"]).tunnelPort, 8473);
+  });
+});
+
+describe("nodes that have just joined", () => {
+  const cluster = (rangesAfter: number) => {
+    let lists = 0;
+    const list = async () => {
+      lists += 1;
+      const spec = lists > rangesAfter ? { podCIDRs: ["10.244.0.0/24"] } : {};
+      return { metadata: {}, items: [{ metadata: { name: "a" }, spec }] };
+    };
+    return { kube: { list } as unknown as KubeClient, lists: () => lists };
+  };
+  test("are waited for until they have a pod range", async () => {
+    const { kube, lists } = cluster(2);
+    await waitForPodRanges(kube, { timeoutMs: 60_000, intervalMs: 1 });
+    assert.equal(lists(), 3);
+  });
+  test("are left to the checks when they get none", async () => {
+    const { kube, lists } = cluster(Number.POSITIVE_INFINITY);
+    await waitForPodRanges(kube, { timeoutMs: 5, intervalMs: 1 });
+    assert.ok(lists() > 0);
   });
 });

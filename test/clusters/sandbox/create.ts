@@ -184,6 +184,11 @@ async function waitForNodes(creation: Creation): Promise<string> {
     return nodes.items.length >= plan.nodes.length;
   });
   await labelNodes(kube!, plan);
+  // A real controller manager hands them out seconds later, and no pod network installs before.
+  await settled(creation, "the nodes to get their pod CIDRs", async () => {
+    const nodes = await kube!.list("/api/v1/nodes");
+    return nodes.items.every((node) => (node.spec?.podCIDRs ?? []).length > 0);
+  });
   return `${plan.nodes.length} nodes`;
 }
 
