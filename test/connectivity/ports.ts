@@ -8,11 +8,14 @@ export type PortName = keyof typeof portOffsets;
 /** Base port in pods with a network of their own. */
 export const podPortBase = 8080;
 
-/** Base port in pods on the host's network, out of the way of what nodes usually run and of node ports. */
-export const hostPortBase = 41_080;
+/**
+ * Base port in pods on the host's network: out of the way of what nodes usually run, of node ports (from 30000) and
+ * of the ports that connections of the node itself come from (from 32768; an API server has hundreds to its etcd).
+ */
+export const hostPortBase = 28_080;
 
 /** Base port of the server that runs beyond the nodes. */
-export const outsidePortBase = 42_080;
+export const outsidePortBase = 29_080;
 
 /** Port of the node at which the pod with a hostPort is reached. */
-export const publishedHostPort = 41_180;
+export const publishedHostPort = 28_180;
