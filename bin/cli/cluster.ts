@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command, Option } from "commander";
 import { UsageError } from "../../lib/errors.ts";
+import type { CniKind, KubeProxyMode } from "../../test/clusters/sandbox/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput } from "./options.ts";
 
@@ -8,6 +9,8 @@ interface CreateFlags {
   name: string;
   workers: number;
   ipFamily: "ipv4" | "ipv6" | "dual";
+  cni: CniKind;
+  kubeProxy?: KubeProxyMode;
   kubeconfig?: string;
   retain?: boolean;
   output?: string;
@@ -42,13 +45,25 @@ function createCommand(env: CliEnv): Command {
         .choices(["ipv4", "ipv6", "dual"])
         .default("ipv4"),
     )
+    .addOption(
+      new Option("--cni <kind>", "pod network to start with, made like one that people migrate from")
+        .choices(["flannel", "calico", "kindnet", "bridge", "none"])
+        .default("none"),
+    )
+    .addOption(
+      new Option("--kube-proxy <mode>", "what implements Services from the start").choices([
+        "iptables",
+        "nftables",
+        "none",
+      ]),
+    )
     .option("--kubeconfig <file>", "file to write the context to (default: as kubectl)")
     .option("--retain", "keep what a failed creation made, to look into it")
     .option("-o, --output <format>", "json: one event a line")
     .addHelpText(
       "after",
       `
-The nodes stay NotReady until a pod network is installed. Kubernetes' real binaries are used where the
+Without --cni the nodes stay NotReady until a pod network is installed. Kubernetes' real binaries are used where the
 folder named by KUBEBUILDER_ASSETS has them.
 
 Examples:
@@ -61,9 +76,13 @@ Examples:
       await ensureSetup(env, "shunt cluster create");
       const { progressStyle } = await import("../../lib/steps.ts");
       const { contextName, createSandboxCluster } = await import("../../test/clusters/index.ts");
-      const { name, workers, ipFamily, kubeconfig, retain } = flags;
+      const { name, workers, ipFamily, cni, kubeProxy, kubeconfig, retain } = flags;
       await createSandboxCluster(
-        { name, workers, ipFamily, env: env.env, ...(kubeconfig === undefined ? {} : { kubeconfig }) },
+        {
+          ...{ name, workers, ipFamily, cni, env: env.env },
+          ...(kubeProxy === undefined ? {} : { kubeProxy }),
+          ...(kubeconfig === undefined ? {} : { kubeconfig }),
+        },
         {
           out: env.stdout,
           style: progressStyle(env.stdout, env.env, flags.output),
@@ -71,10 +90,12 @@ Examples:
           retain: retain === true,
         },
       );
-      if (flags.output !== "json")
-        env.stdout.write(
-          `\nCluster ${name} is up, without a pod network. Install one with: shunt install --context ${contextName(name)}\n`,
-        );
+      if (flags.output === "json") return;
+      const next =
+        cni === "none"
+          ? `, without a pod network. Install one with: shunt install --context ${contextName(name)}`
+          : ` on a ${cni}-like pod network. Its context is ${contextName(name)}.`;
+      env.stdout.write(`\nCluster ${name} is up${next}\n`);
     });
 }
 

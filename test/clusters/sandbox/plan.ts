@@ -4,12 +4,24 @@ import { UsageError } from "../../../lib/errors.ts";
 export type IpFamily = "ipv4" | "ipv6" | "dual";
 export type NodeRole = "control-plane" | "worker";
 
+/** Pod networks that a cluster can start with, made like those that people migrate from. */
+export const cniKinds = ["flannel", "calico", "kindnet", "bridge", "none"] as const;
+export type CniKind = (typeof cniKinds)[number];
+
+/** What implements Services from the start. */
+export const kubeProxyModes = ["iptables", "nftables", "none"] as const;
+export type KubeProxyMode = (typeof kubeProxyModes)[number];
+
 /** What a user says about the cluster that they want. */
 export interface SandboxOptions {
   name: string;
   /** Worker nodes beside the control plane. Default 2. */
   workers?: number;
   ipFamily?: IpFamily;
+  /** Pod network that it starts with. Default none. */
+  cni?: CniKind;
+  /** Default: iptables where the assets have a real kube-proxy, else none. */
+  kubeProxy?: KubeProxyMode;
   /** kubeconfig file to write; default: merged into $KUBECONFIG or ~/.kube/config. */
   kubeconfig?: string;
   /** Prefix length of a node's IPv4 pod range. Default 24 (254 pods). */
@@ -31,6 +43,8 @@ export interface ClusterPlan {
   name: string;
   createdAt: string;
   ipFamily: IpFamily;
+  cni: CniKind;
+  kubeProxy?: KubeProxyMode;
   nodes: NodePlan[];
   podCidrs: string[];
   serviceCidrs: string[];
@@ -69,12 +83,14 @@ const maxWorkers = 20;
 
 /** Works out names and addresses from what the user said. Throws UsageError. */
 export function planCluster(options: SandboxOptions, kubeconfig: string): ClusterPlan {
-  const { name, workers = 2, ipFamily = "ipv4" } = options;
+  const { name, workers = 2, ipFamily = "ipv4", cni = "none", kubeProxy } = options;
   checkName(name);
   if (!Number.isInteger(workers) || workers < 0 || workers > maxWorkers)
     throw new UsageError(`--workers must be a number from 0 to ${maxWorkers}, not ${workers}`);
   if (!["ipv4", "ipv6", "dual"].includes(ipFamily))
     throw new UsageError(`Unknown --ip-family "${ipFamily}"`, "Use ipv4, ipv6 or dual.");
+  checkChoice("--cni", cni, cniKinds);
+  if (kubeProxy !== undefined) checkChoice("--kube-proxy", kubeProxy, kubeProxyModes);
   const mask = options.nodeCidrMaskSizeIpv4 ?? 24;
   if (!Number.isInteger(mask) || mask < 17 || mask > 28)
     throw new UsageError(`The node's pod range must be /17 to /28, not /${mask}`);
@@ -93,6 +109,8 @@ export function planCluster(options: SandboxOptions, kubeconfig: string): Cluste
     name,
     createdAt: new Date().toISOString(),
     ipFamily,
+    cni,
+    ...(kubeProxy === undefined ? {} : { kubeProxy }),
     nodes,
     podCidrs: pick("10.244.0.0/16", "fd10:244::/56"),
     serviceCidrs: pick("10.96.0.0/16", "fd10:96::/112"),
@@ -101,6 +119,11 @@ export function planCluster(options: SandboxOptions, kubeconfig: string): Cluste
     apiPort: 0,
     kubeconfig,
   };
+}
+
+function checkChoice(flag: string, value: string, choices: readonly string[]): void {
+  if (!choices.includes(value))
+    throw new UsageError(`Unknown ${flag} "${value}"`, `Use one of ${choices.join(", ")}.`);
 }
 
 /** A cluster's name becomes folder, cgroup and host names. Throws UsageError. */
