@@ -6,7 +6,7 @@ import { parseCidr } from "../lib/addresses.ts";
 import { ShuntError } from "../lib/errors.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
 import { detachPinned, detachTc } from "./libbpf.ts";
-import { gatewayOf, routeProtocol } from "./node-network.ts";
+import { ensureRules, gatewayOf, ownRoutes } from "./node-network.ts";
 import { cniBinary, cniConfFile, overlayDevice, pinRoot, stateFolder, sysctlFile } from "./paths.ts";
 import { listPodDevices } from "./pod-link.ts";
 import { restoreSysctls } from "./sysctl.ts";
@@ -79,19 +79,14 @@ async function removeDevices(): Promise<string[]> {
 }
 
 async function removeRoutes(): Promise<string[]> {
-  const routes: any[] = [];
-  for (const family of ["-4", "-6"])
-    routes.push(...(await ipJson([family, "route", "show", "proto", routeProtocol]).catch(() => [])));
-  const kindOf = (route: any) => (route.type === "unreachable" ? "unreachable " : "");
-  const lines = routes.map(
-    (route) => `route del ${kindOf(route)}${route.dst} proto ${routeProtocol} metric ${route.metric ?? 0}`,
-  );
+  const routes = await ownRoutes();
+  const lines = routes.map((route) => route.deletion);
   // With direct routing the gateway address of the node's own range is on the loopback device.
-  for (const route of routes.filter((entry) => kindOf(entry) !== "" && entry.dst.includes("/"))) {
+  for (const route of routes.filter((entry) => entry.type !== "" && entry.dst.includes("/"))) {
     const gateway = gatewayOf(parseCidr(route.dst));
     lines.push(`addr del ${gateway}/${gateway.includes(":") ? 128 : 32} dev lo`);
   }
-  const errors = (await ipBatch(lines, { force: true }))
+  const errors = ((await ipBatch(lines, { force: true })) + (await ensureRules([])))
     .split("\n")
     .filter(
       (line) => line !== "" && !/No such process|Cannot assign|address not found|Command failed/i.test(line),

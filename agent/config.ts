@@ -9,7 +9,7 @@ import type { LogLevel } from "../lib/log.ts";
 /** How each layer of a node is set. */
 export interface Modes {
   podNetwork: "standby" | "active";
-  services: "off" | "shadow" | "on";
+  services: "off" | "shadow" | "handover" | "on";
   policy: "off" | "audit" | "enforce";
   security: "observe" | "enforce";
 }
@@ -39,7 +39,7 @@ const closed = { type: "object", additionalProperties: false };
 
 export const modeValues = {
   podNetwork: ["standby", "active"],
-  services: ["off", "shadow", "on"],
+  services: ["off", "shadow", "handover", "on"],
   policy: ["off", "audit", "enforce"],
   security: ["observe", "enforce"],
 } as const;

@@ -19,6 +19,7 @@ import {
   createShuntNode,
   modesOf,
   removeTaint,
+  routesServices,
   shuntNodes,
   stampConditions,
 } from "./node-mode.ts";
@@ -52,7 +53,7 @@ export class Daemon {
   readonly #metrics: AgentMetrics;
   readonly #cni: CniServer;
   readonly #nodes: Informer;
-  readonly #shuntNode: Informer;
+  readonly #shuntNodes: Informer;
   readonly #informers: Informer[];
   readonly #networkWork: Coalesced;
   readonly #serviceWork: Coalesced;
@@ -82,13 +83,13 @@ export class Daemon {
     });
     const informer = (path: string, query = {}) => new Informer(client, path, log, query);
     this.#nodes = informer(resourcePath("v1", "nodes"));
-    this.#shuntNode = informer(shuntNodes(), { fieldSelector: `metadata.name=${nodeName}` });
+    this.#shuntNodes = informer(shuntNodes());
     const sources = {
       services: informer(resourcePath("v1", "services")),
       slices: informer(resourcePath("discovery.k8s.io/v1", "endpointslices")),
       pods: informer(resourcePath("v1", "pods"), { fieldSelector: `spec.nodeName=${nodeName}` }),
     };
-    this.#informers = [this.#nodes, this.#shuntNode, ...Object.values(sources)];
+    this.#informers = [this.#nodes, this.#shuntNodes, ...Object.values(sources)];
     this.#networkWork = new Coalesced("node network", () => this.#reconcileNode(), { log, onError });
     this.#serviceWork = new Coalesced("services", () => this.#reconcileServices(), { log, onError });
     this.#statusWork = new Coalesced("status", () => this.#writeStatus(), { log, delayMs: 200, onError });
@@ -126,7 +127,13 @@ export class Daemon {
       },
     );
     this.#nodes.onChange(() => this.#networkWork.trigger());
-    this.#shuntNode.onChange(() => this.#trigger());
+    this.#shuntNodes.onChange(({ type, object, previous }) => {
+      // Of other nodes only the mode matters; their status changes often.
+      const isOwn = object.metadata.name === this.#options.nodeName;
+      if (isOwn) this.#trigger();
+      else if (type !== "modified" || JSON.stringify(object.spec) !== JSON.stringify(previous?.spec))
+        this.#networkWork.trigger();
+    });
     const resync = setInterval(() => this.#resync(), resyncMs);
     const runs = this.#informers.map((informer) => informer.run(signal));
     for (const informer of this.#informers)
@@ -160,14 +167,14 @@ export class Daemon {
   }
 
   get #modes(): Modes {
-    return modesOf(this.#shuntNode.get(this.#options.nodeName), this.#options.config.defaults);
+    return modesOf(this.#shuntNodes.get(this.#options.nodeName), this.#options.config.defaults);
   }
 
   async #reconcileNode(): Promise<void> {
-    if (!this.#nodes.synced || !this.#shuntNode.synced) return;
+    if (!this.#nodes.synced || !this.#shuntNodes.synced) return;
     const { nodeName, client } = this.#options;
     try {
-      if (this.#shuntNode.get(nodeName) === undefined) await createShuntNode(client, nodeName);
+      if (this.#shuntNodes.get(nodeName) === undefined) await createShuntNode(client, nodeName);
       const self = this.#nodes.get(nodeName);
       if (self === undefined) throw new Error(`there is no Node object named ${nodeName}`);
       const broken = (why: string) => this.#log.warn("node object left out in part", { why });
@@ -178,6 +185,7 @@ export class Daemon {
         own,
         facts.filter((node) => node !== own),
         modes,
+        (name) => modesOf(this.#shuntNodes.get(name), this.#options.config.defaults).podNetwork === "active",
       );
       await this.#startCni();
       await this.#setCni(modes.podNetwork === "active");
@@ -210,13 +218,14 @@ export class Daemon {
   }
 
   #reconcileServices(): void {
-    if (!this.#datapath.loaded || !this.#shuntNode.synced) return;
+    if (!this.#datapath.loaded || !this.#shuntNodes.synced) return;
     const mode = this.#modes.services;
+    const isRouting = routesServices(this.#modes);
     try {
-      if (mode !== "on") this.#datapath.detachSockets();
+      if (!isRouting) this.#datapath.detachSockets();
       this.#services.setMaps(mode === "off" ? undefined : this.#datapath.serviceMaps);
       this.#services.sync();
-      if (mode === "on" && this.#services.complete) {
+      if (isRouting && this.#services.complete) {
         if (this.#options.cgroupPath === undefined)
           throw new Error("no cgroup version 2 hierarchy is mounted below /sys/fs/cgroup");
         this.#datapath.attachSockets(this.#options.cgroupPath);
@@ -234,7 +243,7 @@ export class Daemon {
     const modes = this.#modes;
     return reportOf({
       modes,
-      generation: this.#shuntNode.get(this.#options.nodeName)?.metadata.generation,
+      generation: this.#shuntNodes.get(this.#options.nodeName)?.metadata.generation,
       datapathLoaded: this.#datapath.loaded,
       attachments: this.#datapath.attachments,
       podNetworkProblem: this.#networkError,
@@ -244,12 +253,13 @@ export class Daemon {
         (modes.services !== "off" && !this.#services.complete ? "Services are not read yet" : undefined),
       serviceSize: this.#services.size,
       network: this.#node.report,
+      activePeers: this.#node.activePeers,
     });
   }
 
   async #writeStatus(): Promise<void> {
     const { client, nodeName } = this.#options;
-    const object = this.#shuntNode.get(nodeName);
+    const object = this.#shuntNodes.get(nodeName);
     if (object === undefined) return;
     const report = this.#report();
     const text = JSON.stringify(report);

@@ -18,6 +18,7 @@ export const ipcacheFlags = {
   IPCACHE_IN_CLUSTER: 2,
   IPCACHE_NODE: 4,
   IPCACHE_NEXT_HOP: 8,
+  IPCACHE_LOCAL: 16,
 } as const;
 export const serviceFlags = {
   SERVICE_EXTERNAL_LOCAL: 1,
@@ -30,6 +31,7 @@ export const configFlags = {
   CONFIG_MASQUERADE: 2,
   CONFIG_SET_RETVAL: 4,
   CONFIG_NODE_PORTS: 8,
+  CONFIG_HANDOVER: 16,
 } as const;
 export const directions = { DIRECTION_INGRESS: 0, DIRECTION_EGRESS: 1, DIRECTION_COUNT: 2 } as const;
 /** As Hubble numbers them. */
@@ -116,6 +118,7 @@ export const ipcacheKey = struct("ipcache_key", { prefixLength: u32, address });
  * - each remote node's own address (/32, /128): NODE, `tunnelEndpoint` = itself; IN_CLUSTER only with direct
  *   routing (with vxlan, pods are masqueraded towards nodes, as the underlay may not know pod addresses);
  * - this node's addresses: NODE;
+ * - this node's own pod CIDRs: LOCAL and IN_CLUSTER (an address there that is no endpoint is left to the stack);
  * - the whole cluster pod CIDRs: IN_CLUSTER (unknown pods of other nodes are then not masqueraded).
  */
 export const ipcacheEntry = struct("ipcache_entry", {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { run } from "../lib/run.ts";
-import { directions, reasons } from "./datapath-layout.ts";
+import { configFlags, directions, reasons } from "./datapath-layout.ts";
 import { buildIp, buildPacket, readPacket } from "./packet-building.ts";
 import { type Case, client, fromNetdev, fromPod, overlay, pod, pod6, syn, verdicts } from "./packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture } from "./packet-fixture.ts";
@@ -97,6 +97,26 @@ describe("packets", () => {
       [read.source, read.sourcePort, read.destination, read.destinationPort, read.checksumsRight],
       ["172.31.0.2", 30081, client, 5555, true],
     );
+  });
+
+  test("from_netdev: in a handover, a connection that did not begin here is left to netfilter", () => {
+    const { CONFIG_HANDOVER } = configFlags;
+    const request = { source: client, destination: "172.31.0.2", sourcePort: 7777, destinationPort: 30080 };
+    for (const [flags, later] of [
+      [0, verdicts.redirect],
+      [CONFIG_HANDOVER, verdicts.next],
+    ] as const) {
+      const fixture = loadFixture("netdev.bpf.o", netns, flags);
+      try {
+        const verdictOf = (tcpFlags: number) =>
+          fixture.run("from_netdev", buildPacket({ ...request, tcpFlags })).verdict;
+        assert.equal(verdictOf(0x10), later);
+        assert.equal(verdictOf(syn), verdicts.redirect);
+        assert.equal(verdictOf(0x10), verdicts.redirect); // ours from its first packet on
+      } finally {
+        fixture.object.close();
+      }
+    }
   });
 
   test("from_netdev: an ICMP error about a translated flow reaches the right end", () => {

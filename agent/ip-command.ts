@@ -4,6 +4,8 @@ import { RunError, run } from "../lib/run.ts";
 export interface IpOptions {
   /** Path of the network namespace to run in; this process's when left out. */
   netns?: string;
+  /** For objects that both families have, such as rules: which one. */
+  family?: "ipv4" | "ipv6";
   /** Go on after a failing line; the errors come back instead of being thrown. */
   force?: boolean;
 }
@@ -14,7 +16,8 @@ export interface IpOptions {
  */
 export async function ipBatch(lines: readonly string[], options: IpOptions = {}): Promise<string> {
   if (lines.length === 0) return "";
-  const words = ["ip", "-json", ...(options.force === true ? ["-force"] : []), "-batch", "-"];
+  const family = options.family === undefined ? [] : [options.family === "ipv4" ? "-4" : "-6"];
+  const words = ["ip", "-json", ...family, ...(options.force === true ? ["-force"] : []), "-batch", "-"];
   const [file, ...args] = inNetns(words, options.netns);
   const result = await run(file!, args, {
     input: `${lines.join("\n")}\n`,

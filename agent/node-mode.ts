@@ -27,6 +27,10 @@ export async function createShuntNode(client: KubeClient, name: string): Promise
   }
 }
 
+/** Whether the agent itself routes Services; with `handover`, those connections that began with it. */
+export const routesServices = (modes: Modes): boolean =>
+  modes.services === "on" || modes.services === "handover";
+
 export interface Condition {
   type: string;
   status: "True" | "False";

@@ -61,7 +61,7 @@ export function ipcacheEntries(
     isNeighbour: (address: string) => boolean;
   },
 ): Map<string, { key: Uint8Array; value: Uint8Array }> {
-  const { IPCACHE_IN_CLUSTER, IPCACHE_NEXT_HOP, IPCACHE_NODE, IPCACHE_TUNNEL } = ipcacheFlags;
+  const { IPCACHE_IN_CLUSTER, IPCACHE_LOCAL, IPCACHE_NEXT_HOP, IPCACHE_NODE, IPCACHE_TUNNEL } = ipcacheFlags;
   const entries = new Map<string, { key: Uint8Array; value: Uint8Array }>();
   const put = (cidr: Cidr, flags: number, tunnelEndpoint?: string) => {
     const key = ipcachePrefix(cidr);
@@ -72,7 +72,7 @@ export function ipcacheEntries(
     });
   };
   for (const text of options.clusterPodCIDRs) put(parseCidr(text), IPCACHE_IN_CLUSTER);
-  for (const cidr of own.podCIDRs) put(cidr, IPCACHE_IN_CLUSTER);
+  for (const cidr of own.podCIDRs) put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_LOCAL);
   for (const address of options.ownAddresses) put(wholeAddress(address), IPCACHE_NODE);
   const direct = options.routing === "direct";
   for (const other of others) {

@@ -10,6 +10,10 @@ import { macOf } from "./pod-link.ts";
 export const routeProtocol = "83";
 /** Higher than the kernel's and routing daemons': beside another pod network, its routes win. */
 const routeMetric = 8473;
+/** Routes to nodes whose pods are ours, asked before the main table: an old pod network's routes stay there. */
+export const peerTable = "8473";
+/** Before cloud networks' rules for single pods (from 512 on), after the local table. */
+const peerRulePriority = "473";
 
 export const gatewayOf = (cidr: Cidr): string => addressText(cidrAddress(cidr, 1));
 const single = (address: string): string => `${address}/${address.includes(":") ? 128 : 32}`;
@@ -68,6 +72,8 @@ export interface WantedRoute {
   device: string;
   /** This node's own range: what no pod has is answered with "unreachable". */
   unreachable?: boolean;
+  /** Wins over every other route: that node's pods are ours. */
+  preferred?: boolean;
 }
 
 /** Makes our routes be exactly these. Returns the errors of routes that the kernel refused. */
@@ -78,21 +84,62 @@ export async function ensureRoutes(
   const sourceOf = (cidr: Cidr) =>
     gateways.find((gateway) => gateway.includes(":") === (cidr.family === "ipv6"));
   const lines = wanted.map((route) => {
-    const tail = `proto ${routeProtocol} metric ${routeMetric}`;
+    const table = route.preferred === true ? ` table ${peerTable}` : "";
+    const tail = `proto ${routeProtocol} metric ${routeMetric}${table}`;
     if (route.unreachable === true) return `route replace unreachable ${route.cidr.text} ${tail}`;
     const source = sourceOf(route.cidr);
     const from = source === undefined ? "" : ` src ${source}`;
     const hop = route.via === undefined ? "" : ` via ${route.via}`;
     return `route replace ${route.cidr.text}${hop} dev ${route.device}${from} ${tail}`;
   });
-  const keep = new Set(wanted.map((route) => route.cidr.text));
+  const keep = new Set(wanted.map((route) => routeKey(route.cidr.text, route.preferred === true)));
+  for (const route of await ownRoutes()) if (!keep.has(route.key)) lines.push(route.deletion);
+  return (await ipBatch(lines, { force: true })) + (await ensureRules(wanted));
+}
+
+const routeKey = (cidr: string, preferred: boolean): string => `${cidr} ${preferred}`;
+
+/** Our routes of both families and tables: what they are for, and the line that deletes one. */
+export async function ownRoutes(): Promise<{ key: string; dst: string; type: string; deletion: string }[]> {
+  const found: { key: string; dst: string; type: string; deletion: string }[] = [];
   for (const family of ["-4", "-6"])
-    for (const route of await ipJson([family, "route", "show", "proto", routeProtocol]).catch(() => []))
-      if (!keep.has(withPrefix(route.dst)))
-        lines.push(
-          `route del ${route.type === "unreachable" ? "unreachable " : ""}${route.dst} proto ${routeProtocol} metric ${routeMetric}`,
-        );
-  return await ipBatch(lines, { force: true });
+    for (const table of ["main", peerTable])
+      for (const route of await ipJson([
+        family,
+        "route",
+        "show",
+        "table",
+        table,
+        "proto",
+        routeProtocol,
+      ]).catch(
+        () => [], // no such table yet
+      )) {
+        const type = route.type === "unreachable" ? "unreachable " : "";
+        const metric = route.metric ?? 0;
+        found.push({
+          key: routeKey(withPrefix(route.dst), table === peerTable),
+          dst: route.dst,
+          type,
+          deletion: `route del ${type}${route.dst} proto ${routeProtocol} metric ${metric} table ${table}`,
+        });
+      }
+  return found;
+}
+
+/** Leaves the rule for the table of preferred routes where one is wanted, and only there. */
+export async function ensureRules(wanted: readonly WantedRoute[]): Promise<string> {
+  let errors = "";
+  for (const family of ["ipv4", "ipv6"] as const) {
+    const rules = await ipJson([family === "ipv4" ? "-4" : "-6", "rule", "show"]).catch(() => []);
+    const present = rules.filter((rule) => String(rule.table) === peerTable).length;
+    const needed = wanted.some((route) => route.preferred === true && route.cidr.family === family);
+    const line = (verb: string) => `rule ${verb} priority ${peerRulePriority} lookup ${peerTable}`;
+    const lines = needed && present === 0 ? [line("add")] : [];
+    for (let extra = needed ? 1 : 0; extra < present; extra++) lines.push(line("del"));
+    errors += await ipBatch(lines, { force: true, family });
+  }
+  return errors;
 }
 
 const withPrefix = (text: string): string => (text.includes("/") ? text : single(text));

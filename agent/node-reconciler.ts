@@ -8,6 +8,7 @@ import { configFlags } from "./datapath-layout.ts";
 import type { EndpointManager } from "./endpoint-manager.ts";
 import { pruneEndpoints, publishOwnAddresses } from "./endpoint-map.ts";
 import { netnsCookie } from "./libbpf.ts";
+import { routesServices } from "./node-mode.ts";
 import { ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts";
 import { ensureGateways, ensureOverlay, ensureRoutes, gatewayOf, type WantedRoute } from "./node-network.ts";
 import { overlayDevice } from "./paths.ts";
@@ -52,8 +53,16 @@ export class NodeReconciler {
     return this.#reconciledOnce;
   }
 
+  /** Names of the other nodes whose pods are ours, as far as routes lead there. */
+  activePeers: readonly string[] = [];
+
   /** Brings everything in place. Safe to call again; throws at the first thing without which pods cannot work. */
-  async reconcile(own: NodeFacts, others: readonly NodeFacts[], modes: Modes): Promise<void> {
+  async reconcile(
+    own: NodeFacts,
+    others: readonly NodeFacts[],
+    modes: Modes,
+    isActive: (node: string) => boolean,
+  ): Promise<void> {
     const { routing } = this.#config;
     if (own.podCIDRs.length === 0)
       throw new ShuntError(`Node ${own.name} has no pod CIDR (spec.podCIDRs)`, {
@@ -80,7 +89,8 @@ export class NodeReconciler {
     this.#attachUplinks(uplinks, modes);
     const addresses = new Set([...ownAddresses(), ...gateways, ...Object.values(own.addresses)]);
     this.#writeNodeMaps(own, others, addresses, uplink);
-    const routeErrors = await ensureRoutes(this.#routes(own, others, uplink), gateways);
+    const routeErrors = await ensureRoutes(this.#routes(own, others, uplink, isActive), gateways);
+    this.activePeers = others.map(({ name }) => name).filter(isActive);
     if (routeErrors !== "") problems.push(`routes: ${routeErrors.trim()}`);
     this.#endpoints.configure(
       own.podCIDRs.map((cidr) => cidr.text),
@@ -102,11 +112,13 @@ export class NodeReconciler {
     const config = this.#config;
     const bytesOf = (address: string | undefined) =>
       address === undefined ? new Uint8Array(16) : addressBytes(address);
-    const { CONFIG_TUNNEL, CONFIG_MASQUERADE, CONFIG_NODE_PORTS, CONFIG_SET_RETVAL } = configFlags;
+    const { CONFIG_HANDOVER, CONFIG_TUNNEL, CONFIG_MASQUERADE, CONFIG_NODE_PORTS, CONFIG_SET_RETVAL } =
+      configFlags;
     const flags =
       (config.routing === "vxlan" ? CONFIG_TUNNEL : 0) |
       (config.masquerade ? CONFIG_MASQUERADE : 0) |
-      (modes.services === "on" ? CONFIG_NODE_PORTS : 0);
+      (routesServices(modes) ? CONFIG_NODE_PORTS : 0) |
+      (modes.services === "handover" ? CONFIG_HANDOVER : 0);
     const wanted: DatapathConfig = {
       nodeAddress4: bytesOf(own.addresses.ipv4),
       nodeAddress6: bytesOf(own.addresses.ipv6),
@@ -137,7 +149,7 @@ export class NodeReconciler {
   }
 
   #attachUplinks(uplinks: readonly Uplink[], modes: Modes): void {
-    const wanted = modes.podNetwork === "active" || modes.services === "on" ? uplinks : [];
+    const wanted = modes.podNetwork === "active" || routesServices(modes) ? uplinks : [];
     for (const uplink of wanted) this.#datapath.attachDevice("uplink", uplink.name, uplink.ifindex);
     const names = new Set(wanted.map((uplink) => uplink.name));
     for (const [name, uplink] of this.#uplinks)
@@ -177,17 +189,23 @@ export class NodeReconciler {
     );
   }
 
-  #routes(own: NodeFacts, others: readonly NodeFacts[], uplink: Uplink): WantedRoute[] {
+  #routes(
+    own: NodeFacts,
+    others: readonly NodeFacts[],
+    uplink: Uplink,
+    isActive: (node: string) => boolean,
+  ): WantedRoute[] {
     const direct = this.#config.routing === "direct";
     const routes: WantedRoute[] = own.podCIDRs.map((cidr) => ({ cidr, device: "lo", unreachable: true }));
     for (const other of others) {
       if (underlayAddress(own, other) === undefined) continue;
+      const preferred = isActive(other.name);
       for (const cidr of other.podCIDRs) {
         const via = other.addresses[cidr.family];
-        if (!direct) routes.push({ cidr, device: overlayDevice });
+        if (!direct) routes.push({ cidr, device: overlayDevice, preferred });
         // Behind a router, the network itself must know where the pods are.
         else if (via !== undefined && isNeighbour(uplink, via))
-          routes.push({ cidr, via, device: uplink.name });
+          routes.push({ cidr, via, device: uplink.name, preferred });
       }
     }
     return routes;

@@ -82,6 +82,13 @@ export const fromPod: readonly Case[] = [
     becomes: { ttl: 63, destinationMac: "02:00:00:00:ff:01", sourceMac: "uplink" },
   },
   {
+    title: "a pod of this node that another network serves is left to the stack",
+    program: "from_pod",
+    packet: { source: pod, destination: "10.244.1.77" },
+    verdict: "next",
+    reason: "FORWARD_STACK",
+  },
+  {
     title: "a neighbour's pods are reached without a route",
     program: "from_pod",
     packet: { source: pod, destination: "10.244.4.9" },
@@ -282,6 +289,14 @@ export const fromNetdev: readonly Case[] = [
     verdict: "next",
     reason: "FORWARD_SERVICE",
     becomes: { destinationPort: 8080 },
+  },
+  {
+    title: "a backend here that another network serves gets it by the stack and sees its client",
+    program: "from_netdev",
+    packet: { source: client, destination: "172.31.0.2", destinationPort: 30085, tcpFlags: syn },
+    verdict: "next",
+    reason: "FORWARD_SERVICE",
+    becomes: { destination: "10.244.1.77", destinationPort: 8080 },
   },
   {
     title: "a service without backends drops",

@@ -13,25 +13,27 @@ export const podMac = "02:00:00:00:00:05";
 export const otherPodMac = "02:00:00:00:00:06";
 const hex = (mac: string) => Uint8Array.from(mac.split(":"), (part) => Number.parseInt(part, 16));
 
-export const testConfig = layout.config.encode({
-  nodeAddress4: addressBytes("172.31.0.2"),
-  nodeAddress6: addressBytes("fd31::2"),
-  gateway4: addressBytes("10.244.1.1"),
-  gateway6: addressBytes("fd10:244:0:1::1"),
-  flags:
-    layout.configFlags.CONFIG_TUNNEL |
-    layout.configFlags.CONFIG_MASQUERADE |
-    layout.configFlags.CONFIG_NODE_PORTS,
-  tunnelIfindex: 1,
-  tunnelMtu: 1450,
-  uplinkIfindex: 1,
-  uplinkMtu: 1500,
-  tunnelPort: 8473,
-  nodePortMin: 30000,
-  nodePortMax: 32767,
-  masqueradePortMin: 61000,
-  masqueradePortMax: 65535,
-});
+const configOf = (extraFlags: number): Uint8Array =>
+  layout.config.encode({
+    nodeAddress4: addressBytes("172.31.0.2"),
+    nodeAddress6: addressBytes("fd31::2"),
+    gateway4: addressBytes("10.244.1.1"),
+    gateway6: addressBytes("fd10:244:0:1::1"),
+    flags:
+      layout.configFlags.CONFIG_TUNNEL |
+      layout.configFlags.CONFIG_MASQUERADE |
+      layout.configFlags.CONFIG_NODE_PORTS |
+      extraFlags,
+    tunnelIfindex: 1,
+    tunnelMtu: 1450,
+    uplinkIfindex: 1,
+    uplinkMtu: 1500,
+    tunnelPort: 8473,
+    nodePortMin: 30000,
+    nodePortMax: 32767,
+    masqueradePortMin: 61000,
+    masqueradePortMax: 65535,
+  });
 
 /** One object with maps of its own, filled; `run` sends a packet through a program of it. */
 export class PacketFixture {
@@ -77,8 +79,8 @@ export async function makeTestNode(name: string): Promise<void> {
 }
 
 /** Loads an object with fresh, filled maps. */
-export function loadFixture(objectName: string, netns: string): PacketFixture {
-  const object = loadObject(path.join(objects, objectName), { config: testConfig });
+export function loadFixture(objectName: string, netns: string, extraFlags = 0): PacketFixture {
+  const object = loadObject(path.join(objects, objectName), { config: configOf(extraFlags) });
   fillEndpoints(object);
   fillIpcache(object);
   for (const service of Object.values(testServices)) addService(object, service);
@@ -106,11 +108,13 @@ function fillEndpoints(object: BpfObject): void {
 }
 
 function fillIpcache(object: BpfObject): void {
-  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NEXT_HOP, IPCACHE_NODE } = layout.ipcacheFlags;
+  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_LOCAL, IPCACHE_NEXT_HOP, IPCACHE_NODE } =
+    layout.ipcacheFlags;
   const entries = [
     ["10.244.2.0/24", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
     ["fd10:244:0:2::/64", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
     ["10.244.0.0/16", IPCACHE_IN_CLUSTER],
+    ["10.244.1.0/24", IPCACHE_LOCAL | IPCACHE_IN_CLUSTER],
     ["172.31.0.3/32", IPCACHE_NODE],
     ["10.244.4.0/24", IPCACHE_NEXT_HOP | IPCACHE_IN_CLUSTER],
     ["fd10:244:0:4::/64", IPCACHE_NEXT_HOP | IPCACHE_IN_CLUSTER, "fd31::3"],
@@ -148,6 +152,7 @@ const testServices: Record<string, TestService> = {
   externalIp: { id: 5, address: "198.51.100.7", port: 443, backends: ["10.244.1.6"], localCount: 1 },
   local6: { id: 6, address: "::", port: 30080, backends: ["fd10:244:0:1::5"], localCount: 1 },
   outOfRange: { id: 7, address: "0.0.0.0", port: 8080, backends: ["10.244.1.5"], localCount: 1 },
+  foreign: { id: 9, address: "0.0.0.0", port: 30085, backends: ["10.244.1.77"], localCount: 1 },
   host: { id: 8, address: "0.0.0.0", port: 30084, backends: ["172.31.0.2"], localCount: 1 },
 };
 

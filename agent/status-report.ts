@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { fingerprint } from "../lib/fingerprint.ts";
 import { VERSION } from "../lib/version.ts";
 import type { Modes } from "./config.ts";
 import type { AttachmentReport } from "./datapath.ts";
@@ -18,6 +19,8 @@ export interface AgentState {
   servicesProblem: string | undefined;
   serviceSize: { groups: number; frontends: number; backends: number };
   network: NodeNetworkReport | undefined;
+  /** The other nodes whose pods are ours, as far as routes lead there. */
+  activePeers: readonly string[];
 }
 
 export interface NodeStatusReport {
@@ -65,6 +68,8 @@ export function reportOf(state: AgentState): NodeStatusReport {
         mode: modes.podNetwork,
         cniConfiguration: state.cniInstalled,
         attached: devices,
+        // By which a migration sees that every node knows which nodes have moved.
+        activePeers: { count: state.activePeers.length, fingerprint: fingerprint(state.activePeers) },
         ...(state.podNetworkProblem === undefined ? {} : { reason: state.podNetworkProblem }),
       },
       services: {

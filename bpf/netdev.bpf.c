@@ -36,6 +36,8 @@ static __always_inline int aim(const struct packet *packet, const struct backend
 		return 0;
 	}
 	struct ipcache_entry *owner = find_owner(&backend->address);
+	if (is_foreign_pod(owner)) // its replies leave by to_netdev
+		return 0;
 	bool tunnel = owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL);
 	entry->to.source = *own_address(packet_is_ipv4(packet), tunnel);
 	return choose_port(&packet->tuple, entry);
@@ -65,6 +67,12 @@ static __noinline int serve(struct __sk_buff *skb, struct packet *packet, struct
 	return reason ? reason : rewrite(skb, packet, &entry->to);
 }
 
+// While kube-proxy's connections live on, netfilter keeps those that did not begin here.
+static __always_inline bool is_handed_over(const struct packet *packet)
+{
+	return (config.flags & CONFIG_HANDOVER) && packet->tuple.protocol == IPPROTO_TCP && !starts_connection(packet);
+}
+
 static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bool to_host)
 {
 	resolve_fragment(packet);
@@ -88,7 +96,7 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bo
 		return TC_NEXT;
 	struct service_key key = {};
 	struct service *service = find_external_service(packet, to_host, &key);
-	if (!service)
+	if (!service || is_handed_over(packet))
 		return TC_NEXT;
 	int failed = serve(skb, packet, service, &key);
 	if (failed)

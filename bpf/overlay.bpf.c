@@ -29,8 +29,12 @@ SEC("tc") int from_overlay(struct __sk_buff *skb)
 	if (failed)
 		return drop(skb, DIRECTION_INGRESS, failed);
 	struct endpoint *endpoint = find_endpoint(&packet.tuple.destination);
-	if (!endpoint)
-		return drop(skb, DIRECTION_INGRESS, DROP_UNKNOWN_TARGET);
+	if (!endpoint) {
+		if (!is_foreign_pod(find_owner(&packet.tuple.destination)))
+			return drop(skb, DIRECTION_INGRESS, DROP_UNKNOWN_TARGET);
+		bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
+		return pass(skb, DIRECTION_INGRESS, FORWARD_STACK);
+	}
 	if (!(endpoint->flags & ENDPOINT_HOST)) {
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
 		return to_local_pod(skb, &packet, endpoint);

@@ -92,6 +92,8 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 			return drop(skb, DIRECTION_EGRESS, DROP_TRANSLATE_FAILED);
 	}
 	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
+	if (is_foreign_pod(owner))
+		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
 		if (is_larger(skb, packet, config.tunnel_mtu)) // the stack fragments it or says what would fit
 			return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);

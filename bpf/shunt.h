@@ -79,6 +79,7 @@ enum ipcache_flag {
 	IPCACHE_IN_CLUSTER = 2, // never masqueraded
 	IPCACHE_NODE = 4, // a node's own address: node ports answer on it
 	IPCACHE_NEXT_HOP = 8, // the node is a neighbour on the uplink and of the prefix's family: no route is looked up
+	IPCACHE_LOCAL = 16, // a range of this node's own: what is no endpoint there is another pod network's, for the stack
 };
 
 struct ipcache_key {
@@ -234,6 +235,7 @@ enum config_flag {
 	CONFIG_MASQUERADE = 2,
 	CONFIG_SET_RETVAL = 4, // bpf_set_retval is there (Linux 5.18): no backends answers ECONNREFUSED
 	CONFIG_NODE_PORTS = 8, // translate node ports and external addresses at the uplink
+	CONFIG_HANDOVER = 16, // connections that are not ours from their first packet on are netfilter's
 };
 
 struct config {

@@ -64,7 +64,7 @@ export function customResourceDefinitions(): KubeObject[] {
                     type: "object",
                     properties: {
                       podNetwork: layer("standby", "active"),
-                      services: layer("off", "shadow", "on"),
+                      services: layer("off", "shadow", "handover", "on"),
                       policy: layer("off", "audit", "enforce"),
                       security: layer("observe", "enforce"),
                     },

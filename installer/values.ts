@@ -24,7 +24,7 @@ export interface Values {
   kubeProxyReplacement: boolean;
   modes: {
     podNetwork: "standby" | "active";
-    services: "off" | "shadow" | "on";
+    services: "off" | "shadow" | "handover" | "on";
     policy: "off" | "audit" | "enforce";
     security: "observe" | "enforce";
   };
@@ -78,7 +78,7 @@ export const valuesSchema = {
       ...closed,
       properties: {
         podNetwork: { enum: ["standby", "active"] },
-        services: { enum: ["off", "shadow", "on"] },
+        services: { enum: ["off", "shadow", "handover", "on"] },
         policy: { enum: ["off", "audit", "enforce"] },
         security: { enum: ["observe", "enforce"] },
       },

@@ -157,6 +157,13 @@ static __always_inline int to_route(struct __sk_buff *skb, struct packet *packet
 	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
 }
 
+// A pod of this node that another pod network has (still) given its interface. Both directions go through the stack:
+// connection tracking there, which saw half of a flow only, would call the other half invalid.
+static __always_inline bool is_foreign_pod(const struct ipcache_entry *owner)
+{
+	return owner && (owner->flags & IPCACHE_LOCAL);
+}
+
 // Sends a packet whose addresses are final. `reason` is what is counted when that succeeds.
 static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u32 direction, __u32 reason)
 {
@@ -168,6 +175,8 @@ static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u3
 		return to_local_pod(skb, packet, endpoint);
 	}
 	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
+	if (is_foreign_pod(owner))
+		return pass(skb, direction, reason);
 	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
 		count(skb, direction, reason);
 		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);

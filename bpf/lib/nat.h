@@ -182,12 +182,16 @@ static __noinline int translate_icmp_error(struct __sk_buff *skb, struct packet 
 	return TRANSLATED;
 }
 
+static __always_inline bool starts_connection(const struct packet *packet)
+{
+	return (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 // Whether a new connection attempt may choose its backend anew.
 static __always_inline bool starts_anew(const struct nat_entry *entry, const struct packet *packet)
 {
-	bool syn = (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	__u64 now = bpf_ktime_get_ns();
-	if (syn && ((entry->flags & NAT_CLOSING) || now - entry->last_seen_ns > 5 * SECOND))
+	if (starts_connection(packet) && ((entry->flags & NAT_CLOSING) || now - entry->last_seen_ns > 5 * SECOND))
 		return true;
 	return is_stale(entry, now);
 }
