@@ -58,14 +58,19 @@ export class FileSet {
 }
 
 /** Where a library of this machine lies in an image, whose /lib, /bin… are links into /usr. */
-function imagePath(file: string): string {
+export function imagePath(file: string): string {
   const bare = file.replace(/^\/+/, "");
   return /^(lib|lib64|bin|sbin)\//.test(bare) ? `usr/${bare}` : bare;
 }
 
 /** Paths of the shared libraries of a program, its loader included; none for a static one. */
 export async function sharedLibraries(file: string): Promise<string[]> {
-  const { stdout, exitCode } = await run("ldd", [file], { allowFailure: true });
+  return await librariesOf([file]);
+}
+
+/** The same of several files. */
+export async function librariesOf(files: readonly string[]): Promise<string[]> {
+  const { stdout, exitCode } = await run("ldd", files, { allowFailure: true });
   return exitCode === 0 ? parseLdd(stdout) : [];
 }
 

@@ -7,6 +7,7 @@ import { findProgram } from "../machine.ts";
 import { pauseImage } from "../node/containerd-config.ts";
 import { repoDir } from "../node/launch.ts";
 import { FileSet } from "./file-set.ts";
+import { addFirewallNames, firewallPrograms } from "./firewall-programs.ts";
 import { packImageArchive } from "./pack.ts";
 
 /** The one image of everything that is ours. */
@@ -17,7 +18,6 @@ export const kubeProxyImage = "shunt.local/kube-proxy:dev";
 
 const path$ = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const programs = ["ip", "tc", "bridge", "ss", "nsenter", "curl", "iperf3"];
-const proxyPrograms = ["xtables-nft-multi", "xtables-legacy-multi", "nft", "conntrack", "ip", "ipset"];
 
 /** Packs the image of the agent and everything else of ours. Returns the docker-archive's file. */
 export async function packShuntImage(env: Record<string, string | undefined>): Promise<string> {
@@ -51,15 +51,8 @@ export async function packKubeProxyImage(
   env: Record<string, string | undefined>,
 ): Promise<string> {
   const files = await systemFiles(env);
-  for (const name of proxyPrograms) await addProgram(files, name, env);
-  for (const kind of ["iptables", "ip6tables"])
-    for (const suffix of ["", "-save", "-restore"]) {
-      files.link(`usr/sbin/${kind}${suffix}`, "xtables-nft-multi");
-      files.link(`usr/sbin/${kind}-legacy${suffix}`, "xtables-legacy-multi");
-      files.link(`usr/sbin/${kind}-nft${suffix}`, "xtables-nft-multi");
-    }
-  const extensions = "usr/lib/x86_64-linux-gnu/xtables";
-  if (existsSync(`/${extensions}`)) files.tree(extensions, `/${extensions}`);
+  for (const name of ["ip", ...firewallPrograms]) await addProgram(files, name, env);
+  await addFirewallNames(files);
   await files.program("usr/local/bin/kube-proxy", binary);
   return await packImageArchive({
     reference: kubeProxyImage,
@@ -89,7 +82,8 @@ async function systemFiles(env: Record<string, string | undefined>): Promise<Fil
 
 async function baseFiles(env: Record<string, string | undefined>): Promise<FileSet> {
   const files = await systemFiles(env);
-  for (const name of programs) await addProgram(files, name, env);
+  for (const name of [...programs, ...firewallPrograms]) await addProgram(files, name, env);
+  await addFirewallNames(files);
   await files.program("usr/local/bin/node", process.execPath);
   for (const library of await libbpf(env)) files.file(`usr/lib/${path.basename(library)}`, library);
   const authorities = "etc/ssl/certs/ca-certificates.crt";
