@@ -216,6 +216,7 @@ export type StepKindName =
   | "remove-node"
   | "services-handover"
   | "remove-kube-proxy-rules"
+  | "disable-old-network"
   | "remove-old-network"
   | "verify-residue"
   | "compare-clusters"

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+export { comparePlan, requireFreshPlan } from "./compare-plan.ts";
+export { defaultPlanOptions, makePlan } from "./make-plan.ts";
+export { formatPlan, formatPlanFile, formatSeconds, parsePlanFile, planHash } from "./plan-file.ts";
+export { expectedSeconds, planSteps, stepAt, wavesOf } from "./steps.ts";

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ShuntError } from "../../lib/errors.ts";
+import type {
+  Finding,
+  Inventory,
+  InventoryNode,
+  Plan,
+  PlanBasis,
+  PlannedNode,
+  PlanOptions,
+  PlanPhase,
+  StepKindName,
+} from "../model.ts";
+import { expectedSeconds } from "./steps.ts";
+import { template } from "./templates.ts";
+
+export const defaultPlanOptions: PlanOptions = {
+  strategy: "node-by-node",
+  maxUnavailable: 1,
+  canary: 1,
+  removeOldNetwork: true,
+  connectionDeadlineSeconds: 300,
+  drainTimeoutSeconds: 600,
+  drainForce: false,
+  drainDeleteEmptyDirData: false,
+  provider: "manual",
+};
+
+/** Nodes in order, cut into waves. */
+class Waves {
+  #next = 1;
+
+  of(nodes: readonly InventoryNode[], size: number): PlannedNode[] {
+    const planned = nodes.map(({ name, networkedPods, pinnedPods }, index) => ({
+      name,
+      wave: this.#next + Math.floor(index / size),
+      networkedPods,
+      pinnedPods,
+    }));
+    this.#next += Math.ceil(nodes.length / size);
+    return planned;
+  }
+}
+
+const isControlPlane = (node: InventoryNode): boolean => node.roles.includes("control-plane");
+
+/** Small and healthy nodes first: the canary should fail for what we do, not for what was there. */
+function inOrder(nodes: readonly InventoryNode[]): InventoryNode[] {
+  const trouble = (node: InventoryNode): number => Number(!node.ready) + Number(node.unschedulable);
+  return [...nodes].sort(
+    (a, b) =>
+      trouble(a) - trouble(b) ||
+      a.networkedPods - b.networkedPods ||
+      a.name.localeCompare(b.name, "en", { numeric: true }),
+  );
+}
+
+const switching: StepKindName[] = ["cordon", "drain", "activate", "recreate", "verify-node", "uncordon"];
+const replacing: StepKindName[] = ["cordon", "drain", "remove-node"];
+
+/** A plan for this cluster; the same inventory and options always give the same one, but for its date. */
+export function makePlan(
+  inventory: Inventory,
+  options: Partial<PlanOptions> = {},
+  warnings: Finding[] = [],
+  now: Date = new Date(),
+): Plan {
+  const chosen: PlanOptions = { ...defaultPlanOptions, ...options };
+  refuseNonsense(inventory, chosen);
+  const phases = phasesOf(inventory, chosen);
+  return {
+    apiVersion: "shunt.dev/v1alpha1",
+    kind: "MigrationPlan",
+    createdAt: now.toISOString(),
+    cluster: {
+      server: inventory.server,
+      uid: inventory.clusterUid,
+      platform: inventory.platform,
+      serverVersion: inventory.serverVersion,
+    },
+    from: {
+      network: inventory.network.kind,
+      mode: inventory.network.mode,
+      kubeProxy: inventory.kubeProxy.form,
+      kubeProxyMode: inventory.kubeProxy.mode,
+    },
+    options: chosen,
+    expectedSeconds: expectedSeconds(phases),
+    risks: risksOf(inventory, chosen, phases),
+    warnings: warnings.filter(({ severity }) => severity !== "info"),
+    basis: basisOf(inventory),
+    phases,
+  };
+}
+
+/** The facts of a cluster that a plan is made for. */
+export function basisOf({ network, kubeProxy, serviceCIDRs, nodes }: Inventory): PlanBasis {
+  return {
+    network,
+    kubeProxy,
+    serviceCIDRs,
+    nodes: nodes.map(({ name, roles, podCIDRs }) => ({ name, roles, podCIDRs })),
+  };
+}
+
+function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary }: PlanOptions): void {
+  const refuse = (problem: string, remedy: string): never => {
+    throw new ShuntError(problem, { code: "Blocked", exitCode: 3, remedy });
+  };
+  if (inventory.nodes.length === 0) refuse("The cluster has no nodes", "Add nodes first.");
+  for (const [name, value] of Object.entries({ maxUnavailable, canary }))
+    if (!Number.isInteger(value) || value < 1)
+      refuse(`${name} is ${value}, and must be a whole number from 1`, "Name how many nodes may go at once.");
+  if (strategy === "kube-proxy-only") {
+    if (inventory.kubeProxy.form === "none" || inventory.kubeProxy.disabled)
+      refuse("There is no kube-proxy to replace", "Nothing is to be done.");
+  } else if (inventory.network.kind === "none")
+    refuse("There is no pod network to migrate from", "Install the agent with: shunt install");
+  else if (inventory.network.kind === "shunt")
+    refuse("The pod network is Shunt's already", "See shunt status.");
+}
+
+function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
+  const steps = (...kinds: StepKindName[]) => kinds.map((kind) => template(kind, inventory, options));
+  const waves = new Waves();
+  const all = inOrder(inventory.nodes.filter((node) => !isControlPlane(node)));
+  const last = inOrder(inventory.nodes.filter(isControlPlane));
+  const everywhere = (): PlannedNode[] => waves.of([...all, ...last], Math.max(options.maxUnavailable, 4));
+  const start: PlanPhase = {
+    name: "prepare",
+    title: "Prepare",
+    steps: steps("install-standby", "start-probes"),
+  };
+  const phases: PlanPhase[] = [start];
+  if (options.strategy === "new-cluster")
+    return [{ name: "compare", title: "Compare", steps: steps("compare-clusters") }];
+  if (options.strategy === "node-by-node" || options.strategy === "blue-green") {
+    const blueGreen = options.strategy === "blue-green";
+    const work = blueGreen ? replacing : switching;
+    const canary = all.slice(0, options.canary);
+    if (blueGreen) phases.push({ name: "new-group", title: "New nodes", steps: steps("add-group") });
+    const groups: [string, string, InventoryNode[], number][] = [
+      ["canary", "Canary", canary, options.canary],
+      ["workers", "Workers", all.slice(canary.length), options.maxUnavailable],
+      ["control-planes", "Control planes", blueGreen ? [] : last, 1],
+    ];
+    for (const [name, title, nodes, size] of groups)
+      if (nodes.length > 0) phases.push({ name, title, steps: steps(...work), nodes: waves.of(nodes, size) });
+    if (blueGreen && last.length > 0)
+      phases.push({
+        name: "control-planes",
+        title: "Control planes",
+        steps: steps(...switching),
+        nodes: waves.of(last, 1),
+      });
+  }
+  phases.push(...endOf(inventory, options, everywhere, steps));
+  return phases;
+}
+
+function endOf(
+  inventory: Inventory,
+  options: PlanOptions,
+  everywhere: () => PlannedNode[],
+  steps: (...kinds: StepKindName[]) => PlanPhase["steps"],
+): PlanPhase[] {
+  const phases: PlanPhase[] = [];
+  // Blue-green takes the old workers away, and their rules and devices with them.
+  const nodes = (): PlannedNode[] => {
+    const there = everywhere();
+    if (options.strategy !== "blue-green") return there;
+    const stay = new Set(inventory.nodes.filter(isControlPlane).map(({ name }) => name));
+    return there.filter(({ name }) => stay.has(name));
+  };
+  if (inventory.kubeProxy.form !== "none" && !inventory.kubeProxy.disabled) {
+    phases.push({ name: "services", title: "Services", steps: steps("services-handover") });
+    phases.push({
+      name: "kube-proxy-rules",
+      title: "kube-proxy's rules",
+      steps: steps("remove-kube-proxy-rules"),
+      nodes: nodes(),
+    });
+  }
+  if (options.strategy !== "kube-proxy-only" && options.removeOldNetwork) {
+    phases.push({ name: "old-network", title: "The old network", steps: steps("disable-old-network") });
+    phases.push({
+      name: "residue",
+      title: "What it left",
+      steps: steps("remove-old-network", "verify-residue"),
+      nodes: nodes(),
+    });
+  }
+  phases.push({ name: "finish", title: "Finish", steps: steps("finish", "stop-probes") });
+  return phases;
+}
+
+function risksOf(inventory: Inventory, options: PlanOptions, phases: PlanPhase[]): string[] {
+  const risks = new Set<string>();
+  for (const { steps } of phases) for (const { risk } of steps) if (risk !== "") risks.add(risk);
+  if (!["daemonset", "none"].includes(inventory.kubeProxy.form))
+    risks.add(
+      `kube-proxy runs as ${inventory.kubeProxy.form}: the plan waits at services-handover until you have stopped it.`,
+    );
+  if (options.drainForce) risks.add("Pods without a controller are deleted and do not come back.");
+  if (options.drainDeleteEmptyDirData) risks.add("Data in emptyDir volumes is lost when its pod moves.");
+  if (inventory.counts.networkPolicies > 0 && inventory.network.enforcesPolicy)
+    risks.add(
+      `${inventory.counts.networkPolicies} NetworkPolicies are enforced by ${inventory.network.kind} today: see the preflight's findings on policy.`,
+    );
+  return [...risks];
+}

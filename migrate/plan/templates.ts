@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Inventory, PlanOptions, StepKindName, StepTemplate } from "../model.ts";
+
+type Write = (inventory: Inventory, options: PlanOptions) => Omit<StepTemplate, "kind">;
+
+const step = (title: string, expectedSeconds: number, changes: string[], risk = "") => ({
+  title,
+  changes,
+  expectedSeconds,
+  risk,
+});
+
+const named = (object: { namespace?: string; name: string } | undefined, fallback: string): string =>
+  object === undefined ? fallback : [object.namespace, object.name].filter(Boolean).join("/");
+
+const writers: Record<StepKindName, Write> = {
+  "install-standby": () =>
+    step("Install the agent on all nodes, in standby beside the old network", 90, [
+      "CRDs nodes.shunt.dev, DaemonSet, ConfigMap, ServiceAccount and access rules of shunt-agent",
+      "on each node: an overlay device and routes with a metric after the old network's; no CNI configuration",
+    ]),
+  "start-probes": () =>
+    step("Start probes between all nodes", 20, ["Namespace shunt-probe with its DaemonSet and Services"]),
+  "add-group": (_, { provider }) =>
+    step(
+      "Add a group of new nodes with the agent active",
+      300,
+      [`nodes, through the provider ${provider}`],
+      "The new nodes cost as much as the old ones until those are gone.",
+    ),
+  cordon: () =>
+    step("Cordon the node", 1, [
+      "Node.spec.unschedulable, unless it was set before",
+      "an annotation that says so",
+    ]),
+  drain: (_, { drainTimeoutSeconds }) =>
+    step(
+      `Evict the node's pods within their budgets, for ${drainTimeoutSeconds} s at most`,
+      10,
+      ["pods move to other nodes"],
+      "Connections of pods that move end with them, in the order that their own shutdown gives.",
+    ),
+  activate: () =>
+    step("Switch the node to the agent", 8, [
+      "ShuntNode.spec: podNetwork active, services on",
+      "on the node: 05-shunt.conflist before the old network's file",
+    ]),
+  recreate: () =>
+    step(
+      "Recreate the pods that the drain left",
+      5,
+      ["DaemonSet pods with a network of their own are deleted one by one, and come back on the new one"],
+      "Each of these pods is away for some seconds.",
+    ),
+  "verify-node": () => step("Prove that pods on this node reach old and switched nodes, and back", 20, []),
+  uncordon: () => step("Uncordon the node, if the migration cordoned it", 1, ["Node.spec.unschedulable"]),
+  "remove-node": (_, { provider }) =>
+    step("Remove the old node", 60, [`the node, through the provider ${provider}`]),
+  "services-handover": ({ kubeProxy }, { connectionDeadlineSeconds }) =>
+    step(
+      "Hand Services over: kube-proxy stops, its connections go on",
+      30,
+      [
+        `DaemonSet ${named(kubeProxy.object, "kube-system/kube-proxy")}: a nodeSelector that no node has`,
+        "ConfigMap kube-system/shunt-install remembers the one before",
+      ],
+      `Connections that kube-proxy translated and that are still open after ${connectionDeadlineSeconds} s may end.`,
+    ),
+  "remove-kube-proxy-rules": ({ kubeProxy }) =>
+    step("Remove kube-proxy's rules from the node", 6, [
+      `kube-proxy's ${kubeProxy.mode} chains, sets and devices`,
+    ]),
+  "disable-old-network": ({ network }) =>
+    step(`Stop ${network.kind} on all nodes`, 20, [
+      `DaemonSet ${named(network.daemonSet, "of the old network")}: a nodeSelector that no node has`,
+    ]),
+  "remove-old-network": ({ network }) =>
+    step(`Remove what ${network.kind} left on the node`, 8, [
+      `devices${network.device === undefined ? "" : ` (${network.device})`}, routes, chains, CNI files and address leases of ${network.kind}`,
+    ]),
+  "verify-residue": () => step("Verify that nothing of the old network is left on the node", 4, []),
+  "compare-clusters": () => step("Compare the objects of both clusters", 30, []),
+  "stop-probes": () => step("Stop the probes and collect their results", 10, ["Namespace shunt-probe goes"]),
+  finish: () =>
+    step("Make the new state the default, and record the end", 30, [
+      "ConfigMap kube-system/shunt-config: podNetwork active and services on for all nodes",
+    ]),
+};
+
+/** The step of this kind in the words of this cluster. */
+export function template(kind: StepKindName, inventory: Inventory, options: PlanOptions): StepTemplate {
+  return { kind, ...writers[kind](inventory, options) };
+}
