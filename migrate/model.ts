@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The words that the parts of a migration share: what is there, what is found, planned, done and reported.
 
+import type { InventoryDetails } from "./inventory/details.ts";
+
 export type Severity = "block" | "warn" | "info";
 
 /** One thing that preflight has to say about the cluster. */
@@ -39,6 +41,11 @@ export type NetworkKind =
   | "aws-vpc"
   | "azure"
   | "gke"
+  | "antrea"
+  | "kube-router"
+  | "ovn-kubernetes"
+  | "kube-ovn"
+  | "kubenet"
   | "shunt"
   | "unknown"
   | "none";
@@ -90,6 +97,10 @@ export interface NodeFacts {
   kernelFeatures: Record<string, boolean>;
   kubeProxy?: { form: KubeProxyForm; mode: KubeProxyMode };
   conntrackEntries?: number;
+  /** The strictest net.ipv4.conf.*.rp_filter in force on its uplink and on all: 0 off, 1 strict, 2 loose. */
+  rpFilter?: number;
+  /** Bytes; of the device with the node's address. */
+  uplinkMtu?: number;
 }
 
 /** The pod network that is there before. */
@@ -134,6 +145,7 @@ export interface KubeProxy {
 export type DrainConcern =
   | "several-budgets"
   | "budget-zero"
+  | "budget-spent"
   | "single-replica"
   | "unmanaged"
   | "empty-dir"
@@ -199,6 +211,8 @@ export interface Inventory {
   webhooks: Webhook[];
   /** Version and modes of an agent of ours that is already there. */
   agent?: { version: string; podNetwork: string; services: string };
+  /** What preflight judges beyond this; absent from an inventory that was not read from a cluster. */
+  details?: InventoryDetails;
 }
 
 export type Strategy = "node-by-node" | "blue-green" | "new-cluster" | "kube-proxy-only";
@@ -388,6 +402,8 @@ export interface ProbeLoss {
   sequence: number;
   /** The step that ran then. */
   step: string;
+  /** How it goes: pod, cluster-ip, node-port, headless; absent when the probe's name says it. */
+  path?: string;
 }
 
 /** One kind of probe between one pair of places. */
@@ -410,6 +426,19 @@ export interface ReportProbes {
   slow: number;
   series: ProbeSeries[];
   losses: ProbeLoss[];
+  /** All probes together over time, for the picture. */
+  timeline?: ProbeBucket[];
+}
+
+/** What all probes did in a stretch of time. */
+export interface ProbeBucket {
+  startedAt: string;
+  seconds: number;
+  sent: number;
+  lost: number;
+  slow: number;
+  /** Longest gap that ended in it. */
+  maxGapMs: number;
 }
 
 export interface LongConnection {
