@@ -17,6 +17,9 @@ interface PodResources {
   mapEntries: Record<string, number>;
 }
 
+/** Lines of iptables-save that say nothing of Shunt: comments, tables, built-in chains, what Kubernetes adds. */
+const notOurs = "^#|^[*]|^COMMIT|^:(INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING) |KUBE-";
+
 async function lines(cluster: string, node: string, script: string): Promise<string[]> {
   const { stdout } = await nodeExec(cluster, node, ["sh", "-c", `{ ${script}; } || true`]);
   return stdout
@@ -34,7 +37,8 @@ export async function agentTraces(cluster: string, node: string): Promise<string
     look("route", "ip route; ip -6 route | grep -vE 'fe80|^fd30' || true"),
     look("sysctl", "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"),
     look("rule", "ip rule; ip -6 rule"),
-    look("netfilter", "iptables-save 2>/dev/null | grep -v '^#' || true"),
+    // A kube-proxy that was brought back has its own chains, in tables that were not there before.
+    look("netfilter", `iptables-save 2>/dev/null | grep -vE '${notOurs}' || true`),
     look("cni", "find /etc/cni/net.d /opt/cni/bin -name '*shunt*' 2>/dev/null"),
     look("pin", "find /sys/fs/bpf -mindepth 1 2>/dev/null"),
     look("state", "find /var/run/shunt -mindepth 1 2>/dev/null"),
