@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number> }>> = {
   apiserver: () => import("../test/clusters/sandbox/apiserver/index.ts"),
+  "cni-plugin": () => import("../test/clusters/sandbox/old-network/cni-plugin.ts"),
   "controller-manager": () => import("../test/clusters/sandbox/controller-manager/index.ts"),
   dns: () => import("../test/clusters/sandbox/dns/index.ts"),
   forward: () => import("../test/clusters/sandbox/forward/index.ts"),
   internet: () => import("../test/clusters/sandbox/internet/index.ts"),
   kubelet: () => import("../test/clusters/sandbox/kubelet/index.ts"),
+  "old-network": () => import("../test/clusters/sandbox/old-network/index.ts"),
   scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),
 };
 const [name = "", ...argv] = process.argv.slice(2);

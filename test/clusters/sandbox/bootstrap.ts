@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeClient } from "../../../lib/kube.ts";
 import type { KubeObject } from "../../../lib/kube-object.ts";
+import { applyObject } from "./apply.ts";
 import { dnsManifests } from "./dns/manifests.ts";
 import { kubeProxyManifests } from "./kube-proxy-manifests.ts";
 import { controlPlaneTaint } from "./parts.ts";
@@ -28,23 +29,10 @@ async function taint(kube: KubeClient, path: string): Promise<void> {
   await kube.patch(path, "strategic", { spec: { taints: [controlPlaneTaint] } });
 }
 
-const collections: Record<string, string> = {
-  ServiceAccount: "/api/v1/namespaces/NS/serviceaccounts",
-  ConfigMap: "/api/v1/namespaces/NS/configmaps",
-  Service: "/api/v1/namespaces/NS/services",
-  ClusterRole: "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-  ClusterRoleBinding: "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-  Deployment: "/apis/apps/v1/namespaces/NS/deployments",
-  DaemonSet: "/apis/apps/v1/namespaces/NS/daemonsets",
-};
-
 /** Applies what belongs to every cluster: cluster DNS and, where there is a real one, kube-proxy. */
 export async function applyClusterObjects(kube: KubeClient, plan: ClusterPlan): Promise<string> {
   const withProxy = plan.assets?.parts.includes("kube-proxy") === true;
   const objects: KubeObject[] = [...dnsManifests(plan), ...(withProxy ? kubeProxyManifests(plan) : [])];
-  for (const object of objects) {
-    const collection = collections[object.kind!]!.replace("NS", object.metadata.namespace ?? "");
-    await kube.apply(`${collection}/${object.metadata.name}`, object, "sandbox");
-  }
+  for (const object of objects) await applyObject(kube, object);
   return withProxy ? "kube-dns, kube-proxy" : "kube-dns; Services work once something implements them";
 }

@@ -18,6 +18,7 @@ import { checkMachine, requireLinuxRoot } from "./machine.ts";
 import { connectNode, switchCommands } from "./network.ts";
 import { addService, bootNode, bootSwitch, prepareNode, repoDir, serviceScript } from "./node/launch.ts";
 import { nodeFiles } from "./node-files.ts";
+import { installOldNetwork } from "./old-network/install.ts";
 import { findAssets, nodeServices, readKubeletVersion } from "./parts.ts";
 import { type ClusterPlan, controlPlane, planCluster, type SandboxOptions } from "./plan.ts";
 import { createSecrets, type Secrets, writeFiles } from "./secrets.ts";
@@ -63,7 +64,7 @@ export async function createSandboxCluster(
   const creation: Creation = { plan, env: options.env, signal, archives: [] };
   try {
     await writePlan(plan);
-    await runSteps(createSteps(), creation, { out: hooks.out, style: hooks.style, signal });
+    await runSteps(createSteps(plan), creation, { out: hooks.out, style: hooks.style, signal });
     signal.throwIfAborted();
   } catch (error) {
     creation.imports?.catch(() => {});
@@ -81,7 +82,7 @@ async function prepareMachine(env: Record<string, string | undefined>): Promise<
   checkMachine(stateRoot, env);
 }
 
-function createSteps(): Step<Creation>[] {
+function createSteps(plan: ClusterPlan): Step<Creation>[] {
   return [
     { name: "images", title: "Pack images from this machine's files", run: packImages },
     { name: "secrets", title: "Make certificates and keys", run: makeSecrets },
@@ -90,6 +91,9 @@ function createSteps(): Step<Creation>[] {
     { name: "register", title: "Wait for the nodes to register", run: waitForNodes },
     { name: "import", title: "Import images on every node", run: finishImports },
     { name: "addons", title: "Deploy cluster DNS", run: deployAddons },
+    ...(plan.cni === "none"
+      ? []
+      : [{ name: "network", title: `Start the ${plan.cni}-like pod network`, run: startNetwork }]),
     { name: "kubeconfig", title: "Write the kubeconfig", run: writeKubeconfig },
   ];
 }
@@ -211,6 +215,10 @@ async function finishImports(creation: Creation): Promise<undefined> {
 
 async function deployAddons(creation: Creation): Promise<string> {
   return await applyClusterObjects(creation.kube!, creation.plan);
+}
+
+async function startNetwork({ kube, plan, signal }: Creation): Promise<string> {
+  return await installOldNetwork(kube!, plan, signal);
 }
 
 async function writeKubeconfig(creation: Creation): Promise<string> {
