@@ -6,6 +6,7 @@ const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number
   dns: () => import("../test/clusters/sandbox/dns/index.ts"),
   forward: () => import("../test/clusters/sandbox/forward/index.ts"),
   internet: () => import("../test/clusters/sandbox/internet/index.ts"),
+  "kube-proxy": () => import("../test/clusters/sandbox/kube-proxy/index.ts"),
   kubelet: () => import("../test/clusters/sandbox/kubelet/index.ts"),
   "old-network": () => import("../test/clusters/sandbox/old-network/index.ts"),
   scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),

@@ -3,7 +3,7 @@ import type { KubeClient } from "../../../lib/kube.ts";
 import type { KubeObject } from "../../../lib/kube-object.ts";
 import { applyObject } from "./apply.ts";
 import { dnsManifests } from "./dns/manifests.ts";
-import { kubeProxyManifests } from "./kube-proxy-manifests.ts";
+import { kubeProxyManifests, kubeProxyMode } from "./kube-proxy-manifests.ts";
 import { controlPlaneTaint } from "./parts.ts";
 import type { ClusterPlan } from "./plan.ts";
 
@@ -29,9 +29,9 @@ async function taint(kube: KubeClient, path: string): Promise<void> {
   await kube.patch(path, "strategic", { spec: { taints: [controlPlaneTaint] } });
 }
 
-/** Applies what belongs to every cluster: cluster DNS and, where there is a real one, kube-proxy. */
+/** Applies what belongs to every cluster: cluster DNS and, where it is wanted, kube-proxy. */
 export async function applyClusterObjects(kube: KubeClient, plan: ClusterPlan): Promise<string> {
-  const withProxy = plan.assets?.parts.includes("kube-proxy") === true;
+  const withProxy = kubeProxyMode(plan) !== "none";
   const objects: KubeObject[] = [...dnsManifests(plan), ...(withProxy ? kubeProxyManifests(plan) : [])];
   for (const object of objects) await applyObject(kube, object);
   return withProxy ? "kube-dns, kube-proxy" : "kube-dns; Services work once something implements them";

@@ -13,6 +13,7 @@ import { applyClusterObjects, labelNodes } from "./bootstrap.ts";
 import { deleteSandboxCluster } from "./delete.ts";
 import { packKubeProxyImage, packPauseImage, packShuntImage } from "./images/shunt-image.ts";
 import { copyCniPlugins, importImages } from "./import-images.ts";
+import { hasRealKubeProxy } from "./kube-proxy-manifests.ts";
 import { contextName, defaultKubeconfigFile, makeKubeconfig, mergeKubeconfig } from "./kubeconfig.ts";
 import { checkMachine, requireLinuxRoot } from "./machine.ts";
 import { connectNode, switchCommands } from "./network.ts";
@@ -101,8 +102,8 @@ function createSteps(plan: ClusterPlan): Step<Creation>[] {
 async function packImages(creation: Creation): Promise<string> {
   const { plan, env } = creation;
   creation.archives = [await packPauseImage(), await packShuntImage(env)];
-  if (plan.assets?.parts.includes("kube-proxy"))
-    creation.archives.push(await packKubeProxyImage(path.join(plan.assets.dir, "kube-proxy"), env));
+  if (hasRealKubeProxy(plan))
+    creation.archives.push(await packKubeProxyImage(path.join(plan.assets!.dir, "kube-proxy"), env));
   return `${creation.archives.length} images`;
 }
 

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import { stringify } from "yaml";
 import type { KubeObject } from "../../../lib/kube-object.ts";
-import { kubeProxyImage } from "./images/shunt-image.ts";
+import { kubeProxyImage, shuntImage } from "./images/shunt-image.ts";
 import { apiAddress } from "./parts.ts";
-import type { ClusterPlan } from "./plan.ts";
+import type { ClusterPlan, KubeProxyMode } from "./plan.ts";
 
 const namespace = "kube-system";
 const labels = { "k8s-app": "kube-proxy" };
+
+/** True when the cluster runs the real kube-proxy of its assets. */
+export function hasRealKubeProxy(plan: ClusterPlan): boolean {
+  return kubeProxyMode(plan) !== "none" && plan.assets?.parts.includes("kube-proxy") === true;
+}
+
+/** What was asked for; without a word a real kube-proxy is used as it comes. */
+export function kubeProxyMode(plan: ClusterPlan): KubeProxyMode {
+  return plan.kubeProxy ?? (plan.assets?.parts.includes("kube-proxy") === true ? "iptables" : "none");
+}
 
 /** Configuration of a real kube-proxy: it may not write the machine's conntrack settings, hence the zeros. */
 export function kubeProxyConfiguration(plan: ClusterPlan): object {
@@ -25,7 +35,8 @@ export function kubeProxyConfiguration(plan: ClusterPlan): object {
       udpStreamTimeout: "0s",
     },
     iptables: { minSyncPeriod: "1s", syncPeriod: "30s" },
-    mode: "iptables",
+    nftables: { minSyncPeriod: "1s", syncPeriod: "30s" },
+    mode: kubeProxyMode(plan),
   };
 }
 
@@ -71,13 +82,17 @@ export function kubeProxyManifests(plan: ClusterPlan): KubeObject[] {
       spec: {
         selector: { matchLabels: labels },
         updateStrategy: { type: "RollingUpdate" },
-        template: { metadata: { labels }, spec: podSpec() },
+        template: { metadata: { labels }, spec: podSpec(plan) },
       },
     },
   ];
 }
 
-function podSpec(): object {
+function podSpec(plan: ClusterPlan): object {
+  const isReal = hasRealKubeProxy(plan);
+  const program = isReal
+    ? ["/usr/local/bin/kube-proxy"]
+    : ["/usr/local/bin/node", "/opt/shunt/bin/sandbox-part.ts", "kube-proxy"];
   return {
     serviceAccountName: "kube-proxy",
     hostNetwork: true,
@@ -87,13 +102,9 @@ function podSpec(): object {
     containers: [
       {
         name: "kube-proxy",
-        image: kubeProxyImage,
+        image: isReal ? kubeProxyImage : shuntImage,
         imagePullPolicy: "IfNotPresent",
-        command: [
-          "/usr/local/bin/kube-proxy",
-          "--config=/var/lib/kube-proxy/config.conf",
-          "--hostname-override=$(NODE_NAME)",
-        ],
+        command: [...program, "--config=/var/lib/kube-proxy/config.conf", "--hostname-override=$(NODE_NAME)"],
         env: [{ name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } }],
         securityContext: { privileged: true },
         volumeMounts: [
