@@ -78,8 +78,8 @@ export class PodTally {
     const isPinned = isMirror || owner?.kind === "DaemonSet";
     if (entry !== undefined) this.#onNode(entry, pod, name, isPinned);
     this.#special(pod, name, isMirror);
-    if (metadata.deletionTimestamp !== undefined) return this.#terminating(pod, name);
-    if (isPinned) return;
+    if (metadata.deletionTimestamp !== undefined) this.#terminating(pod, name);
+    if (metadata.deletionTimestamp !== undefined || isPinned) return;
     const budgets = this.#context.budgets.cover(metadata.namespace ?? "", metadata.labels);
     const concerns = this.#concerns(pod, owner === undefined, budgets);
     this.workloads.add(workloadOf(pod), { node: entry?.node.name ?? "", concerns, budgets });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressBytes, type Cidr, cidrContains, parseCidr } from "../../lib/addresses.ts";
+import { addressText, type Cidr, cidrContains, parseCidr } from "../../lib/addresses.ts";
 
 /** Parses those that are CIDRs and leaves out the rest: what a cluster's objects hold is not ours to trust. */
 export function readableCidrs(texts: readonly unknown[]): Cidr[] {
@@ -52,26 +52,16 @@ export class NodeRanges {
   }
 }
 
-/** Whether an address lies in one of the ranges; false for what is no address. */
-export function inRanges(address: string, cidrs: readonly Cidr[]): boolean {
-  try {
-    const bytes = addressBytes(address);
-    return cidrs.some((cidr) => cidrContains(cidr, bytes));
-  } catch {
-    return false;
-  }
-}
-
-/**
- * The smallest range of at least `shortest` bits that holds all the addresses: a guess at the range from which they
- * were given. Undefined without addresses.
- */
-export function enclosingRange(addresses: readonly string[], longestPrefix: number): string | undefined {
-  const [first, ...rest] = readableCidrs(addresses.map((address) => `${address}/${longestPrefix}`));
+/** The smallest range that holds all of these (an address counts as its own /32 or /128); undefined without any. */
+export function enclosingRange(texts: readonly string[]): string | undefined {
+  const own = (text: string): string => `${text}/${text.includes(":") ? 128 : 32}`;
+  const [first, ...rest] = readableCidrs(texts.map((text) => (text.includes("/") ? text : own(text))));
   if (first === undefined) return undefined;
-  for (let prefix = longestPrefix; prefix > 0; prefix--) {
-    const range = parseCidr(`${first.text.split("/")[0]}/${prefix}`);
-    if (rest.every((other) => cidrContains(range, other.bytes))) return range.text;
-  }
-  return undefined;
+  let range = first;
+  for (const other of rest)
+    while (range.prefix > other.prefix || !cidrContains(range, other.bytes)) {
+      if (range.prefix === 0) return undefined;
+      range = parseCidr(`${addressText(range.bytes)}/${range.prefix - 1}`);
+    }
+  return range.text;
 }
