@@ -7,6 +7,7 @@ import type { DaemonContext } from "./follow-nodes.ts";
 
 const daemons: Record<string, () => Promise<{ runDaemon(context: DaemonContext): Promise<void> }>> = {
   flannel: () => import("./flannel/daemon.ts"),
+  kindnet: () => import("./kindnet/daemon.ts"),
 };
 
 /** The node daemon of a pod network to migrate from, in its DaemonSet: `old-network --kind flannel`. */

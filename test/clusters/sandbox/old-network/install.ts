@@ -3,6 +3,7 @@ import type { KubeClient } from "../../../../lib/kube.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import { applyObject } from "../apply.ts";
 import type { ClusterPlan } from "../plan.ts";
+import { installBridge } from "./bridge/install.ts";
 import { oldNetworkManifests } from "./manifests.ts";
 
 /** Puts the pod network that the plan asks for on a cluster, and waits until its nodes are Ready. */
@@ -12,6 +13,7 @@ export async function installOldNetwork(
   signal?: AbortSignal,
 ): Promise<string> {
   for (const object of oldNetworkManifests(plan)) await applyObject(kube, object);
+  if (plan.cni === "bridge") await installBridge(kube, plan);
   await waitFor(
     "the nodes to be Ready",
     async () => {

@@ -2,9 +2,11 @@
 import type { KubeObject } from "../../../../lib/kube-object.ts";
 import type { ClusterPlan, CniKind } from "../plan.ts";
 import { flannelManifests } from "./flannel/manifests.ts";
+import { kindnetManifests } from "./kindnet/manifests.ts";
 
 const manifests: Partial<Record<CniKind, (plan: ClusterPlan) => KubeObject[]>> = {
   flannel: flannelManifests,
+  kindnet: kindnetManifests,
 };
 
 /** The objects by which people know the pod network that the cluster starts with. */
