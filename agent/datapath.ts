@@ -68,12 +68,22 @@ export class Datapath {
     return map;
   }
 
+  /** Looked up at each use: loading again closes the handles of before. */
   get serviceMaps(): ServiceMaps {
+    const mapOf = (name: MapName) => this.map(name);
     return {
-      services: this.map("sh_services"),
-      backends: this.map("sh_backends"),
-      nat: this.map("sh_nat"),
-      socketNat: this.map("sh_socket_nat"),
+      get services() {
+        return mapOf("sh_services");
+      },
+      get backends() {
+        return mapOf("sh_backends");
+      },
+      get nat() {
+        return mapOf("sh_nat");
+      },
+      get socketNat() {
+        return mapOf("sh_socket_nat");
+      },
     };
   }
 

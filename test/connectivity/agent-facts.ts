@@ -14,10 +14,17 @@ export async function findAgent(kube: KubeClient): Promise<AgentFacts> {
   const text: string = config?.data?.["config.yaml"] ?? "";
   const port = (name: string, fallback: number): number =>
     Number(new RegExp(`^\\s*"?${name}"?:\\s*(\\d+)`, "m").exec(text)?.[1] ?? fallback);
-  const pods = await agentPods(kube);
+  const [pods, nodes] = await Promise.all([
+    agentPods(kube),
+    kube.find<any>("/apis/shunt.dev/v1alpha1/nodes"),
+  ]);
+  const active = (nodes?.items ?? []).filter(
+    (node: KubeObject) => node.status?.layers?.podNetwork?.mode === "active",
+  );
   return {
     namespace,
     pods: new Map(pods.map((pod) => [pod.spec.nodeName, pod.metadata.name!])),
+    activeNodes: new Set(active.map((node: KubeObject) => node.metadata.name)),
     healthPort: port("healthPort", 9879),
     metricsPort: port("metricsPort", 9962),
   };

@@ -30,6 +30,8 @@ export interface AgentFacts {
   pods: Map<string, string>;
   healthPort: number;
   metricsPort: number;
+  /** Nodes whose pods get their interfaces from it. */
+  activeNodes: ReadonlySet<string>;
 }
 
 /** Counters of the agents when the run began, to be compared with those at its end. */
@@ -112,6 +114,13 @@ export function needsOutside(world: World, family: Family): string | undefined {
   return world.outside.answers[family]
     ? undefined
     : `the nodes themselves get no answer from ${where} outside the cluster (see --external-ip)`;
+}
+
+/** Skip reason of scenarios about what a pod may do, when another pod network gives this one its interface. */
+export function needsOurInterface(world: World, pod: PodEndpoint): string | undefined {
+  return world.agent.activeNodes.has(pod.node)
+    ? undefined
+    : `the pods of ${pod.node} have interfaces of another pod network`;
 }
 
 /** Skip reason of scenarios about the agent itself. */

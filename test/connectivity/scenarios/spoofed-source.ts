@@ -3,11 +3,12 @@ import { randomBytes } from "node:crypto";
 import { sleep } from "../../../lib/wait.ts";
 import { SkipScenario } from "../scenario-run.ts";
 import type { Scenario } from "../suite.ts";
-import { echoesOf, type World } from "../world.ts";
+import { echoesOf, needsOurInterface, type World } from "../world.ts";
 
 export const spoofedSource: Scenario<World> = {
   name: "spoofed-source",
   description: "a pod's packets with another pod's address as their source reach nobody, its own do",
+  skip: (world) => needsOurInterface(world, world.spoofer),
   run: async (t) => {
     const { spoofer, probes } = t.world;
     const stolen = t.world.clients[1]!.address(t.family);
