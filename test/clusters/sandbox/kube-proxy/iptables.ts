@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Family } from "../../../../lib/addresses.ts";
-import { run } from "../../../../lib/run.ts";
+import { type RunOptions, type RunResult, run } from "../../../../lib/run.ts";
 import type { IptablesRules } from "./iptables-rules.ts";
 
 const comment = (text: string) => `-m comment --comment "${text}"`;
@@ -8,6 +8,9 @@ const portals = comment("kubernetes service portals");
 const outside = comment("kubernetes externally-visible service portals");
 const firewall = comment("kubernetes load balancer firewall");
 const isNew = "-m conntrack --ctstate NEW";
+
+/** Runs a program; a test runs it in a network namespace of its own. */
+export type Runner = (file: string, args: readonly string[], options?: RunOptions) => Promise<RunResult>;
 
 type Table = "mangle" | "filter" | "nat";
 
@@ -37,11 +40,15 @@ const dynamicChain = /^KUBE-(SVC|SVL|SEP|EXT|FW|XLB)-/;
  * Writes rules by one atomic commit a table, next to whatever else the tables hold. Chains of Services that are
  * gone go with it.
  */
-export async function applyIptables(family: Family, rules: IptablesRules): Promise<void> {
+export async function applyIptables(
+  family: Family,
+  rules: IptablesRules,
+  runner: Runner = run,
+): Promise<void> {
   const prefix = family === "ipv4" ? "iptables" : "ip6tables";
-  const { stdout: saved } = await run(`${prefix}-save`, []);
+  const { stdout: saved } = await runner(`${prefix}-save`, []);
   const input = restoreInput(rules, saved);
-  await run(`${prefix}-restore`, ["-w", "5", "--noflush"], { input });
+  await runner(`${prefix}-restore`, ["-w", "5", "--noflush"], { input });
 }
 
 /** What iptables-restore has to read, given what iptables-save printed. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { run } from "../../../../lib/run.ts";
+import type { Runner } from "./iptables.ts";
 import type { NftTable } from "./nft-rules.ts";
 
 /** Names of what the table holds, as of the last write; undefined before the first. */
@@ -9,8 +10,12 @@ export interface NftNames {
 }
 
 /** Writes the table as one transaction and returns what it now holds. The first write starts it anew. */
-export async function applyNft(table: NftTable, before: NftNames | undefined): Promise<NftNames> {
-  await run("nft", ["-f", "-"], { input: nftInput(table, before) });
+export async function applyNft(
+  table: NftTable,
+  before: NftNames | undefined,
+  runner: Runner = run,
+): Promise<NftNames> {
+  await runner("nft", ["-f", "-"], { input: nftInput(table, before) });
   return {
     chains: new Set(table.chains.keys()),
     sets: new Map([...table.sets].map(([name, { kind }]) => [name, kind])),

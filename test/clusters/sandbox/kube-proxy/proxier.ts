@@ -57,13 +57,14 @@ export class Proxier {
     while (!signal.aborted) {
       const startedAt = Date.now();
       const { pendingSince } = this.state;
+      // Cleared first: what changes while rules are written waits for the next write.
+      this.state.pendingSince = undefined;
       try {
         await this.#sync();
         this.state.lastSyncAt = new Date();
-        if (this.state.pendingSince === pendingSince) this.state.pendingSince = undefined;
       } catch (error) {
         this.state.failures++;
-        this.state.pendingSince ??= new Date();
+        this.state.pendingSince = pendingSince ?? new Date();
         this.#log.error("rules not written", { error: errorMessage(error) });
       }
       this.state.syncs++;
