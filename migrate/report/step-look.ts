@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Report, ReportStep, StepKindName, StepState } from "../model.ts";
+
+/** Families of steps: one colour each. */
+export const families = [
+  ["empty", "Cordon, drain, uncordon"],
+  ["switch", "Switch the node"],
+  ["pods", "Recreate pods"],
+  ["verify", "Verify"],
+  ["remove", "Remove the old"],
+  ["cluster", "For the whole cluster"],
+] as const;
+
+export type Family = (typeof families)[number][0];
+
+const familyOfKind: Record<StepKindName, Family> = {
+  "install-standby": "cluster",
+  "start-probes": "cluster",
+  "add-group": "cluster",
+  cordon: "empty",
+  drain: "empty",
+  uncordon: "empty",
+  activate: "switch",
+  recreate: "pods",
+  "verify-node": "verify",
+  "verify-residue": "verify",
+  "compare-clusters": "cluster",
+  "services-handover": "cluster",
+  "remove-node": "remove",
+  "remove-kube-proxy-rules": "remove",
+  "disable-old-network": "cluster",
+  "remove-old-network": "remove",
+  "stop-probes": "cluster",
+  finish: "cluster",
+};
+
+/** The family of a step; a kind of another version counts as one for the cluster. */
+export const familyOf = (step: Pick<ReportStep, "kind">): Family =>
+  Object.hasOwn(familyOfKind, step.kind) ? familyOfKind[step.kind] : "cluster";
+
+const tones: Record<StepState, string> = {
+  pending: "state-soft",
+  running: "",
+  done: "state-good",
+  skipped: "state-soft",
+  failed: "state-bad",
+  undoing: "state-bad",
+  undone: "state-soft",
+};
+
+/** Class by which a state is coloured; a state of another version has none. */
+export const toneOf = (state: StepState): string => (Object.hasOwn(tones, state) ? tones[state] : "");
+
+export const resultWords: Record<Report["result"], string> = {
+  succeeded: "Succeeded",
+  failed: "Failed",
+  "rolled-back": "Rolled back",
+  paused: "Paused",
+  running: "Running",
+};
+
+/** How the result looks: a success with losses is none to be calm about. */
+export function resultTone({
+  result,
+  probes,
+  longConnections,
+  residue,
+}: Report): "good" | "warn" | "bad" | "plain" {
+  if (result === "failed") return "bad";
+  const spoiled = probes.lost > 0 || longConnections.broken > 0;
+  if (spoiled) return "bad";
+  if (result === "running") return "plain";
+  return result === "succeeded" && residue.length === 0 && probes.sent > 0 ? "good" : "warn";
+}
