@@ -109,7 +109,7 @@ async function findPodCidrs(kube: KubeClient): Promise<string[]> {
 }
 
 /** Service ranges from ServiceCIDR objects (1.33 and newer), else from what a refused Service says. */
-async function findServiceCidrs(kube: KubeClient): Promise<string[]> {
+export async function findServiceCidrs(kube: KubeClient): Promise<string[]> {
   const known = await kube.find<any>(resourcePath("networking.k8s.io/v1", "servicecidrs"));
   const ranges = known?.items?.flatMap((item: KubeObject) => item.spec?.cidrs ?? []) ?? [];
   if (ranges.length > 0) return ranges;

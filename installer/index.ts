@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-export { gatherFacts } from "./facts.ts";
+export { findServiceCidrs, gatherFacts } from "./facts.ts";
 export { installManifests, installSteps } from "./install.ts";
 export { readRecord } from "./record.ts";
 export { formatStatus, readStatus } from "./status.ts";

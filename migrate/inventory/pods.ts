@@ -2,7 +2,8 @@
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { DrainConcern } from "../model.ts";
 import type { BudgetIndex } from "./budgets.ts";
-import { addSample, emptySample, type PodDetails } from "./details.ts";
+import { addSample, type PodDetails } from "./details.ts";
+import { emptyPodDetails } from "./empty-details.ts";
 import type { NodeEntry, NodeTally } from "./nodes.ts";
 import { quantity } from "./quantity.ts";
 import { claimOf, type NodeBoundClaims } from "./volumes.ts";
@@ -40,18 +41,7 @@ export interface StaticPart {
 /** Looks at every pod once and keeps counts, names of the few that matter, and nothing else. */
 export class PodTally {
   readonly workloads = new WorkloadTally();
-  readonly details: PodDetails = {
-    stuck: emptySample(),
-    doNotEvict: emptySample(),
-    portConflicts: [],
-    sidecars: {},
-    bandwidthLimits: emptySample(),
-    severalNetworks: emptySample(),
-    virtualMachines: emptySample(),
-    nodeLocalDns: false,
-    autoscalers: [],
-    pending: emptySample(),
-  };
+  readonly details: PodDetails = emptyPodDetails();
   /** kube-apiserver, kube-controller-manager and kube-proxy as mirror pods, the first of each. */
   readonly parts = new Map<string, StaticPart>();
   kubeProxyStaticPods = 0;

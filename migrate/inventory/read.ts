@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parse } from "yaml";
 import { ShuntError } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Inventory, NodeFacts, Platform } from "../model.ts";
 import { BudgetIndex } from "./budgets.ts";
+import { readRanges } from "./cluster-ranges.ts";
 import type { InventoryDetails, NetworkDetails } from "./details.ts";
 import { addSample, emptySample } from "./details.ts";
-import { argument, detectKubeProxy } from "./kube-proxy.ts";
+import { detectKubeProxy } from "./kube-proxy.ts";
 import { detectNetwork } from "./network/detect.ts";
 import { type DaemonSet, describeDaemonSet, type Evidence } from "./network/evidence.ts";
 import { NodeTally } from "./nodes.ts";
 import { type AgentPorts, PodTally } from "./pods.ts";
 import { readPolicies, standardPolicy } from "./policies.ts";
-import { cidrList, enclosingRange } from "./ranges.ts";
 import { reconcilerOf } from "./reconcilers.ts";
 import { ServiceTally } from "./services.ts";
 import { ClusterSource, type KubeReader } from "./source.ts";
@@ -64,7 +63,7 @@ export async function readInventory(
   const evidence: Evidence = { source, daemonSets: first.daemonSets, nodes: first.nodes, platform };
   const found = await detectNetwork(evidence);
   const kubeProxy = await detectKubeProxy(evidence, pods, found.details);
-  const ranges = await readRanges(source, pods, services, first.nodes);
+  const ranges = await readRanges(kube, source, { nodes: first.nodes, pods, services });
   if (found.network.podCIDRs.length === 0) found.network.podCIDRs = ranges.podCIDRs;
   const entries = [...first.nodes.entries.values()];
   const { operator, ...networkFound } = found.details;
@@ -195,47 +194,5 @@ async function readAgent(source: ClusterSource): Promise<Pick<Inventory, "agent"
     return { agent: { version: String(version), podNetwork, services } };
   } catch {
     return { agent: { version: "unknown", podNetwork: "unknown", services: "unknown" } };
-  }
-}
-
-/** Pod and Service ranges of the cluster: from objects, else from arguments, else guessed from addresses. */
-async function readRanges(source: ClusterSource, pods: PodTally, services: ServiceTally, nodes: NodeTally) {
-  const [objects, kubeadm] = await Promise.all([
-    source.all("/apis/networking.k8s.io/v1/servicecidrs"),
-    source.find(resourcePath("v1", "configmaps", "kube-system", "kubeadm-config")),
-  ]);
-  const networking = clusterConfiguration(kubeadm)?.networking ?? {};
-  const server = pods.parts.get("kube-apiserver")?.args ?? [];
-  const manager = pods.parts.get("kube-controller-manager")?.args ?? [];
-  const known = [
-    objects.flatMap((object) => cidrList((object.spec?.cidrs ?? []).join(","))),
-    cidrList(argument(server, "--service-cluster-ip-range")),
-    cidrList(networking.serviceSubnet),
-    cidrList(argument(nodes.distributionArgs, "--service-cidr")),
-  ].find((list) => list.length > 0);
-  const podCIDRs = [
-    cidrList(argument(manager, "--cluster-cidr")),
-    cidrList(networking.podSubnet),
-    cidrList(argument(nodes.distributionArgs, "--cluster-cidr")),
-    guess([...nodes.entries.values()].flatMap(({ node }) => node.podCIDRs)),
-  ].find((list) => list.length > 0);
-  return {
-    serviceCIDRs: known ?? guess(services.clusterIPs),
-    podCIDRs: podCIDRs ?? [],
-    estimated: known === undefined,
-  };
-}
-
-/** The smallest range around the addresses of each family. */
-function guess(addresses: string[]): string[] {
-  const families = [false, true].map((six) => addresses.filter((address) => address.includes(":") === six));
-  return families.map(enclosingRange).filter((range) => range !== undefined);
-}
-
-function clusterConfiguration(kubeadm: KubeObject | undefined): any {
-  try {
-    return parse(kubeadm?.data?.ClusterConfiguration ?? "");
-  } catch {
-    return undefined;
   }
 }

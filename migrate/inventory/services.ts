@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Counts } from "../model.ts";
-import { addSample, emptySample, type ServiceDetails } from "./details.ts";
+import { addSample, type ServiceDetails } from "./details.ts";
+import { emptyServiceDetails } from "./empty-details.ts";
 
 type ServiceCounts = Pick<
   Counts,
@@ -30,27 +31,7 @@ export class ServiceTally {
     endpointSlices: 0,
     endpoints: 0,
   };
-  readonly details: ServiceDetails = {
-    ports: 0,
-    nodePorts: 0,
-    externalTrafficLocal: 0,
-    internalTrafficLocal: 0,
-    sessionAffinity: 0,
-    externalName: 0,
-    withoutSelector: 0,
-    topologyAware: 0,
-    healthCheckNodePorts: 0,
-    dualStack: 0,
-    sctp: emptySample(),
-    sourceRanges: emptySample(),
-    otherProxy: emptySample(),
-    loadBalancerClasses: {},
-    readyEndpoints: 0,
-    largest: { service: "", endpoints: 0 },
-    iptablesRules: 0,
-    changesPerHour: 0,
-    changedLastHour: 0,
-  };
+  readonly details: ServiceDetails = emptyServiceDetails();
   /** A few addresses from the whole list, to guess the range by. */
   readonly clusterIPs: string[] = [];
   /** Service → ready endpoints, for those that somebody asked about. */

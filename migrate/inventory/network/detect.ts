@@ -117,8 +117,19 @@ function undetected({ daemonSets, nodes }: Evidence): DetectedNetwork {
       ebpf: true,
       ipam: "host-local",
     };
-  const isUsed = [...nodes.entries.values()].some(({ node }) => node.ready);
-  return isUsed
+  const entries = [...nodes.entries.values()];
+  const foreign = entries.some(
+    ({ details }) => details.foreignAddresses.count + details.addressesOutside.count > 0,
+  );
+  const networked = entries.reduce((sum, { node }) => sum + node.networkedPods, 0);
+  if (networked > 0 && !foreign && !nodes.ranges.empty) {
+    const network = blankNetwork(
+      "bridge",
+      "no object of a network, and every pod has an address of its node's range: CNI configuration files on the nodes",
+    );
+    return { ...network, mode: "files on the nodes", encapsulation: "none", ipam: "host-local" };
+  }
+  return entries.some(({ node }) => node.ready)
     ? blankNetwork("unknown", "nodes are ready, but no object of a known network exists")
     : blankNetwork("none", "no node is ready and no object of a known network exists");
 }
