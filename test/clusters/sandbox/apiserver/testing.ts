@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { createLogger } from "../../../../lib/log.ts";
+import { sleep } from "../../../../lib/wait.ts";
 import { type Authority, createAuthority } from "../pki.ts";
 import type { ApiServerOptions } from "./options.ts";
 import { startApiServer } from "./start.ts";
@@ -24,8 +25,8 @@ export interface TestApiServer {
   kubeconfigFor(user: string, groups?: string[]): Promise<string>;
   /** Writes a kubeconfig with a bearer token. */
   kubeconfigWithToken(name: string, token: string): string;
-  /** Ends the server and starts another on the same port and data. */
-  restart(): Promise<void>;
+  /** Ends the server and starts another on the same port and data, which is away for this long. */
+  restart(awayMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -75,8 +76,9 @@ export async function startTestApiServer(overrides: Partial<ApiServerOptions> = 
     kubeconfig: await kubeconfigFor("kubernetes-admin", ["system:masters"]),
     kubeconfigFor,
     kubeconfigWithToken: (name, token) => write(name, { token }),
-    restart: async () => {
+    restart: async (awayMs = 0) => {
       await server.stop();
+      await sleep(awayMs);
       server = await startApiServer({ ...options, securePort: port }, log);
     },
     stop: async () => {
