@@ -10,12 +10,17 @@ const collections: Record<string, string> = {
   ClusterRole: "/apis/rbac.authorization.k8s.io/v1/clusterroles",
   ClusterRoleBinding: "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
   CustomResourceDefinition: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+  PodDisruptionBudget: "/apis/policy/v1/namespaces/NS/poddisruptionbudgets",
   Deployment: "/apis/apps/v1/namespaces/NS/deployments",
   DaemonSet: "/apis/apps/v1/namespaces/NS/daemonsets",
 };
 
 /** Applies an object of one of the kinds that clusters start with. */
 export async function applyObject(kube: KubeClient, object: KubeObject): Promise<void> {
-  const collection = collections[object.kind!]!.replace("NS", object.metadata.namespace ?? "");
+  const collection = collectionOf(object).replace("NS", object.metadata.namespace ?? "");
   await kube.apply(`${collection}/${object.metadata.name}`, object, "sandbox");
+}
+
+function collectionOf({ apiVersion, kind }: KubeObject): string {
+  return collections[kind!] ?? `/apis/${apiVersion}/${kind!.toLowerCase()}s`;
 }

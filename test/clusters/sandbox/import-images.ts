@@ -29,7 +29,7 @@ export async function importImages(
 
 /** Copies the basic CNI plugins into a node's folder, where containerd looks for `loopback`. */
 export async function copyCniPlugins(nodeFolder: string): Promise<void> {
-  const plugins = ["loopback", "host-local", "portmap", "bridge", "ptp"];
+  const plugins = ["loopback", "host-local", "portmap", "bridge", "ptp", "bandwidth"];
   const target = path.join(nodeFolder, "opt/cni/bin");
   await run("mkdir", ["-p", target]);
   await run("cp", [...plugins.map((name) => `/usr/lib/cni/${name}`), `${target}/`]);

@@ -91,6 +91,8 @@ export function planCluster(options: SandboxOptions, kubeconfig: string): Cluste
     throw new UsageError(`Unknown --ip-family "${ipFamily}"`, "Use ipv4, ipv6 or dual.");
   checkChoice("--cni", cni, cniKinds);
   if (kubeProxy !== undefined) checkChoice("--kube-proxy", kubeProxy, kubeProxyModes);
+  if (cni === "calico" && ipFamily !== "ipv4")
+    throw new UsageError(`The calico-like network speaks no ${ipFamily}`, "Use --ip-family ipv4.");
   const mask = options.nodeCidrMaskSizeIpv4 ?? 24;
   if (!Number.isInteger(mask) || mask < 17 || mask > 28)
     throw new UsageError(`The node's pod range must be /17 to /28, not /${mask}`);

@@ -17,7 +17,7 @@ export const shuntImage = "shunt.local/shunt:dev";
 export const kubeProxyImage = "shunt.local/kube-proxy:dev";
 
 const path$ = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const programs = ["ip", "tc", "bridge", "ss", "nsenter", "curl", "iperf3"];
+const programs = ["ip", "tc", "bridge", "ss", "nsenter", "flock", "curl", "iperf3"];
 
 /** Packs the image of the agent and everything else of ours. Returns the docker-archive's file. */
 export async function packShuntImage(env: Record<string, string | undefined>): Promise<string> {

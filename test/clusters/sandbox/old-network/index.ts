@@ -6,6 +6,8 @@ import { createLogger } from "../../../../lib/log.ts";
 import type { DaemonContext } from "./follow-nodes.ts";
 
 const daemons: Record<string, () => Promise<{ runDaemon(context: DaemonContext): Promise<void> }>> = {
+  calico: () => import("./calico/daemon.ts"),
+  "calico-install-cni": () => import("./calico/install-cni.ts"),
   flannel: () => import("./flannel/daemon.ts"),
   kindnet: () => import("./kindnet/daemon.ts"),
 };

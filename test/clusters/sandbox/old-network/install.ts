@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeClient } from "../../../../lib/kube.ts";
+import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { waitFor } from "../../../../lib/wait.ts";
 import { applyObject } from "../apply.ts";
 import type { ClusterPlan } from "../plan.ts";
@@ -12,7 +13,12 @@ export async function installOldNetwork(
   plan: ClusterPlan,
   signal?: AbortSignal,
 ): Promise<string> {
-  for (const object of oldNetworkManifests(plan)) await applyObject(kube, object);
+  // A resource is served a moment after its definition is there.
+  for (const object of oldNetworkManifests(plan))
+    await waitFor(`${object.kind} ${object.metadata.name} to be accepted`, () => apply(kube, object), {
+      timeoutMs: 30_000,
+      ...(signal === undefined ? {} : { signal }),
+    });
   if (plan.cni === "bridge") await installBridge(kube, plan);
   await waitFor(
     "the nodes to be Ready",
@@ -25,4 +31,9 @@ export async function installOldNetwork(
     { timeoutMs: 120_000, ...(signal === undefined ? {} : { signal }) },
   );
   return plan.cni;
+}
+
+async function apply(kube: KubeClient, object: KubeObject): Promise<true> {
+  await applyObject(kube, object);
+  return true;
 }

@@ -2,13 +2,13 @@
 import type { KubeObject } from "../../../../lib/kube-object.ts";
 import { shuntImage } from "../images/shunt-image.ts";
 import { apiAddress } from "../parts.ts";
-import { type ClusterPlan, type CniKind, controlPlane } from "../plan.ts";
+import { type ClusterPlan, controlPlane } from "../plan.ts";
 
 /** A container that runs the network's daemon, or copies its files. */
 export const daemonContainer = { image: shuntImage, imagePullPolicy: "IfNotPresent" };
 
 /** Command of the daemon. */
-export function daemonCommand(kind: CniKind): string[] {
+export function daemonCommand(kind: string): string[] {
   return ["/usr/local/bin/node", "/opt/shunt/bin/sandbox-part.ts", "old-network", `--kind=${kind}`];
 }
 

@@ -24,6 +24,8 @@ export interface VxlanPeer {
   mac: string;
   /** Address of the node. */
   remote: string;
+  /** Routing protocol number that its route carries; the kernel's "boot" when left out. */
+  protocol?: number;
 }
 
 /** Makes the device, or keeps one that fits; returns its MAC address. `mac` is for a new one. */
@@ -70,13 +72,17 @@ export function randomMac(): string {
 export async function addPeer(device: string, peer: VxlanPeer): Promise<void> {
   await ipBatch([`neigh replace ${peer.gateway} lladdr ${peer.mac} dev ${device} nud permanent`]);
   await bridgeBatch([`fdb replace ${peer.mac} dev ${device} dst ${peer.remote} self permanent`]);
-  await ipBatch([`route replace ${peer.podCidr} via ${peer.gateway} dev ${device} onlink`]);
+  await ipBatch([`route replace ${routeTo(device, peer)}`]);
+}
+
+function routeTo(device: string, { podCidr, gateway, protocol }: VxlanPeer): string {
+  return `${podCidr} via ${gateway} dev ${device} onlink${protocol === undefined ? "" : ` proto ${protocol}`}`;
 }
 
 /** Forgets a peer; what is gone already is no error. */
 export async function removePeer(device: string, peer: VxlanPeer): Promise<void> {
   const attempts = [
-    () => ipBatch([`route delete ${peer.podCidr} via ${peer.gateway} dev ${device} onlink`]),
+    () => ipBatch([`route delete ${routeTo(device, peer)}`]),
     () => bridgeBatch([`fdb delete ${peer.mac} dev ${device} dst ${peer.remote} self`]),
     () => ipBatch([`neigh delete ${peer.gateway} dev ${device}`]),
   ];

@@ -5,7 +5,8 @@ import { addressText, cidrAddress, type Family, parseCidr } from "../../../../..
 import { ensureFirewall } from "../firewall.ts";
 import { type DaemonContext, followNodes, type NodeFacts, ofFamily, podFamilies } from "../follow-nodes.ts";
 import { deviceOf } from "../ip-command.ts";
-import { addPeer, ensureVxlan, removePeer, type VxlanPeer, vxlanOverhead } from "../vxlan.ts";
+import { Peers } from "../peers.ts";
+import { ensureVxlan, type VxlanPeer, vxlanOverhead } from "../vxlan.ts";
 import { annotationPrefix, familyAnnotations } from "./annotations.ts";
 import { firewallTables } from "./rules.ts";
 import { formatSubnetEnv, type SubnetEnv, subnetFile } from "./subnet-env.ts";
@@ -32,11 +33,12 @@ class Flanneld {
   readonly #context: DaemonContext;
   readonly #conf: NetConf;
   #self: NodeFacts | undefined;
-  readonly #peers = new Map<string, { device: string; peer: VxlanPeer }>();
+  readonly #peers: Peers;
 
   constructor(context: DaemonContext, conf: NetConf) {
     this.#context = context;
     this.#conf = conf;
+    this.#peers = new Peers(context.log);
   }
 
   async nodes(self: NodeFacts, others: NodeFacts[]): Promise<void> {
@@ -125,18 +127,7 @@ class Flanneld {
         const peer = peerOf(node, family);
         if (peer !== undefined) wanted.set(`${node.name} ${family}`, { device: deviceName(family), peer });
       }
-    for (const [key, { device, peer }] of this.#peers) {
-      const next = wanted.get(key)?.peer;
-      if (JSON.stringify(next) === JSON.stringify(peer)) continue;
-      await removePeer(device, peer);
-      this.#peers.delete(key);
-    }
-    for (const [key, entry] of wanted) {
-      if (this.#peers.has(key)) continue;
-      await addPeer(entry.device, entry.peer);
-      this.#peers.set(key, entry);
-      this.#context.log.info("connected", { node: key, ...entry.peer });
-    }
+    await this.#peers.set(wanted);
   }
 }
 

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { parseCidr } from "../../../../../lib/addresses.ts";
-import { type CniCall, type CniConfig, CniError, delegate } from "../cni-plugin.ts";
+import { type CniCall, type CniConfig, CniError, delegate } from "../cni-call.ts";
 import { parseSubnetEnv, type SubnetEnv, subnetFile } from "./subnet-env.ts";
 
 const defaultDataDir = "/var/lib/cni/flannel";

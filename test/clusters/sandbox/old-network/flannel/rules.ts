@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Family } from "../../../../../lib/addresses.ts";
-import type { FirewallTable } from "../firewall.ts";
+import type { FirewallTable } from "../firewall-changes.ts";
 
 const masq = '-m comment --comment "flanneld masq"';
 const forward = '-m comment --comment "flanneld forward"';

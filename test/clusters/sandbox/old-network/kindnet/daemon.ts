@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressFamily, type Family } from "../../../../../lib/addresses.ts";
 import { writeConfiguration } from "../cni-configuration.ts";
-import { ensureFirewall, type FirewallTable } from "../firewall.ts";
+import { ensureFirewall } from "../firewall.ts";
+import type { FirewallTable } from "../firewall-changes.ts";
 import { type DaemonContext, followNodes, type NodeFacts, ofFamily, podFamilies } from "../follow-nodes.ts";
 import { deviceOf, ipBatch } from "../ip-command.ts";
 import { routesTo } from "../node-routes.ts";

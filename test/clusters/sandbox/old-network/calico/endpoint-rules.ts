@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CNI plugin imports this, so it starts programs itself.
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { runProgram } from "../cni-call.ts";
+import { type FirewallTable, firewallChanges } from "../firewall-changes.ts";
+import { endpointsDir, vxlanPort } from "./names.ts";
+import { chainOf, says } from "./rule-text.ts";
+
+/** A pod's interface on this node. */
+export interface Endpoint {
+  name: string;
+  namespace: string;
+}
+
+const accepted = "0x10000/0x10000";
+
+/** Dispatch to every endpoint's own chains; what comes from or goes to an unknown interface is dropped. */
+export function endpointTable(endpoints: readonly Endpoint[]): FirewallTable {
+  const sorted = [...endpoints].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const dispatch = (flag: "-i" | "-o", prefix: string) => [
+    ...sorted.map(({ name }) => `${flag} ${name} % -g ${prefix}${name}`),
+    `% ${says("Unknown interface")} -j DROP`,
+  ];
+  const chains = {
+    ...chainOf("cali-from-wl-dispatch", dispatch("-i", "cali-fw-")),
+    ...chainOf("cali-to-wl-dispatch", dispatch("-o", "cali-tw-")),
+  };
+  for (const { name, namespace } of sorted) {
+    const profile = `kns.${namespace}`;
+    Object.assign(
+      chains,
+      chainOf(`cali-fw-${name}`, endpointRules(profileChain("cali-pro-", profile), true)),
+      chainOf(`cali-tw-${name}`, endpointRules(profileChain("cali-pri-", profile), false)),
+      chainOf(profileChain("cali-pro-", profile), profileRules(profile, "egress")),
+      chainOf(profileChain("cali-pri-", profile), profileRules(profile, "ingress")),
+    );
+  }
+  const ownPrefixes = ["cali-fw-", "cali-tw-", "cali-pro-", "cali-pri-"];
+  return { table: "filter", chains, hooks: [], ownPrefixes };
+}
+
+function endpointRules(profile: string, isEgress: boolean): string[] {
+  const drop = says("Drop VXLAN encapped packets originating in workloads");
+  return [
+    "% -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    "% -m conntrack --ctstate INVALID -j DROP",
+    `% -j MARK --set-xmark 0x0/0x10000`,
+    ...(isEgress ? [`-p udp % ${drop} -m multiport --dports ${vxlanPort} -j DROP`] : []),
+    `% -j ${profile}`,
+    `% ${says("Return if profile accepted")} -m mark --mark ${accepted} -j RETURN`,
+    `% ${says("Drop if no profiles matched")} -j DROP`,
+  ];
+}
+
+function profileRules(profile: string, direction: string): string[] {
+  return [
+    `% ${says(`Profile ${profile} ${direction}`)} -j MARK --set-xmark ${accepted}`,
+    `% -m mark --mark ${accepted} -j RETURN`,
+  ];
+}
+
+/** The kernel allows 28 characters. */
+function profileChain(prefix: string, profile: string): string {
+  const name = prefix + profile;
+  if (name.length <= 28) return name;
+  return `${prefix}_${createHash("sha256").update(profile).digest("base64url").slice(0, 18)}`;
+}
+
+/** Endpoints that the plugin has told of and whose interface is there. */
+export function readEndpoints(): Endpoint[] {
+  if (!existsSync(endpointsDir)) return [];
+  return readdirSync(endpointsDir)
+    .filter((name) => existsSync(`/sys/class/net/${name}`))
+    .map((name) => ({ name, namespace: readFileSync(path.join(endpointsDir, name), "utf8") }));
+}
+
+/** Brings the endpoints' chains in line. To be called with the lock held. */
+export function syncEndpointRules(): void {
+  const saved = runProgram("iptables-save", ["-t", "filter"]);
+  const input = firewallChanges(endpointTable(readEndpoints()), saved);
+  if (input !== "") runProgram("iptables-restore", ["--noflush"], input);
+}
