@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { run } from "../lib/run.ts";
 import { waitFor } from "../lib/wait.ts";
 import { DatapathLab } from "./datapath-lab.ts";
-import { counter, counterIndex, directions, maps, reasons } from "./datapath-layout.ts";
+import { counter, counterIndex, directions, maps, reasons, serviceFlags } from "./datapath-layout.ts";
 
 /** Answers HTTP and UDP with the address that it sees, and the name that it was given. */
 const server = `
@@ -51,6 +51,10 @@ for (const routing of ["vxlan", "direct"] as const)
         add(6, "10.96.0.11", 80, []);
         add(7, "0.0.0.0", 30082, ["172.31.0.2"]);
       }
+      lab.addService({
+        ...{ id: 30, address: "0.0.0.0", port: 8099, protocol: tcp, backends: ["10.244.1.12"] },
+        flags: serviceFlags.SERVICE_HOST_PORT,
+      });
       for (const part of ["n1p2", "n2p1", "ext", "n1"])
         await waitFor(`the server in ${part}`, () => curl(part, "127.0.0.1:8080"), { timeoutMs: 10_000 });
     });
@@ -102,6 +106,15 @@ for (const routing of ["vxlan", "direct"] as const)
       assert.match(await outside("172.31.0.2:30081"), /^n2p1 /);
       assert.equal(await outside("172.31.0.2:30082"), "n1 ::ffff:172.31.0.1");
       assert.match(await outside("[fd31::2]:30081"), /^n2p1 /);
+    });
+
+    test("a host port is the node's own, not that of another node", async () => {
+      assert.equal(await curl("n1p1", "172.31.0.2:8099"), "n1p2 ::ffff:10.244.1.11");
+      assert.equal(await curl("n1", "127.0.0.1:8099"), "n1p2 ::ffff:172.31.0.2");
+      // The other node has such a host port too, and answers by itself.
+      const [name, client] = (await curl("n1p1", "172.31.0.3:8099")).split(" ");
+      assert.equal(name, "n1p2");
+      assert.match(client!, routing === "vxlan" ? /10\.244\.2\.1$/ : /172\.31\.0\.3$/);
     });
 
     test("UDP through a ClusterIP answers from the ClusterIP", async () => {

@@ -71,6 +71,7 @@ export class DatapathLab {
     port: number;
     protocol: number;
     backends: string[];
+    flags?: number;
   }): void {
     for (const node of this.#nodes) {
       const isLocal = (address: string) => address.includes(node.number === 1 ? "244.1." : "244.2.");
@@ -87,6 +88,7 @@ export class DatapathLab {
           generation: 1,
           backendCount: sorted.length,
           localCount: sorted.filter(isLocal).length,
+          flags: service.flags ?? 0,
         }),
       );
     }

@@ -17,16 +17,20 @@ static __always_inline int refuse(void)
 }
 
 // Node ports answer on the node's own and other nodes' addresses and, for the node's own processes, on loopback.
-static __always_inline bool has_node_ports(struct bpf_sock_addr *ctx, const struct address *address)
+// A host port is its node's own: the same port of another node is another pod's, or a server's there.
+static __always_inline bool has_node_ports(struct bpf_sock_addr *ctx, const struct address *address,
+					   const struct service *service)
 {
 	if (is_loopback(address))
 		return bpf_get_netns_cookie(ctx) == config.host_netns_cookie;
+	struct endpoint *endpoint = bpf_map_lookup_elem(&sh_endpoints, address);
+	if (endpoint && (endpoint->flags & ENDPOINT_HOST))
+		return true;
+	if (service->flags & SERVICE_HOST_PORT)
+		return false;
 	struct ipcache_key key = { .prefix_length = 128, .address = *address };
 	struct ipcache_entry *entry = bpf_map_lookup_elem(&sh_ipcache, &key);
-	if (entry && (entry->flags & IPCACHE_NODE))
-		return true;
-	struct endpoint *endpoint = bpf_map_lookup_elem(&sh_endpoints, address);
-	return endpoint && (endpoint->flags & ENDPOINT_HOST);
+	return entry && (entry->flags & IPCACHE_NODE);
 }
 
 static __always_inline struct service *find_service(struct bpf_sock_addr *ctx, struct service_key *key)
@@ -37,7 +41,7 @@ static __always_inline struct service *find_service(struct bpf_sock_addr *ctx, s
 	struct address address = key->address;
 	key->address = unspecified_like(&address);
 	service = bpf_map_lookup_elem(&sh_services, key);
-	if (!service || !has_node_ports(ctx, &address))
+	if (!service || !has_node_ports(ctx, &address, service))
 		return NULL;
 	return service;
 }
