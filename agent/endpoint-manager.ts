@@ -60,10 +60,11 @@ export class EndpointManager {
     this.#nextId = Math.max(this.#nextId, (newest.at(-1)?.id ?? 0) + 1);
   }
 
-  /** Gives a pod its interface; the same answer for a second call. */
-  add(attachment: Attachment): Promise<Endpoint> {
+  /** Gives a pod its interface; the same answer for a second call. No work is done when nobody waits any more. */
+  add(attachment: Attachment, isAwaited: () => boolean): Promise<Endpoint> {
     const key = attachmentKey(attachment.containerId, attachment.ifName);
     return this.#queue.run(key, async () => {
+      if (!isAwaited()) throw new ShuntError("The container runtime gave up while others had their turn");
       const netns = visibleNetns(attachment.netns);
       if (netns === undefined)
         throw new ShuntError(`Network namespace ${attachment.netns} of the pod does not exist`, {

@@ -18,6 +18,8 @@ import {
 } from "./protocol.ts";
 
 const maxRequestBytes = 32 << 20;
+/** Longer than the plugin waits for its answer. */
+const socketTimeoutMs = 120_000;
 
 export interface CniServerOptions {
   socketPath: string;
@@ -68,8 +70,9 @@ export class CniServer {
   }
 
   async #serve(socket: Socket): Promise<void> {
-    socket.setTimeout(60_000, () => socket.destroy());
-    const answer = await this.#answer(await readMessage(socket));
+    socket.setTimeout(socketTimeoutMs, () => socket.destroy());
+    const answer = await this.#answer(await readMessage(socket), () => !socket.destroyed);
+    if (socket.destroyed) return;
     const body = Buffer.from(answer.stdout);
     const head = Buffer.alloc(5);
     head.writeUInt32BE(body.length + 1, 0);
@@ -77,7 +80,7 @@ export class CniServer {
     socket.end(Buffer.concat([head, body]));
   }
 
-  async #answer(text: string): Promise<CniAnswer> {
+  async #answer(text: string, isAwaited: () => boolean): Promise<CniAnswer> {
     const started = process.hrtime.bigint();
     let command = "?";
     let cniVersion = "1.0.0";
@@ -88,7 +91,7 @@ export class CniServer {
       ({ command, cniVersion } = request);
       const pod = `${request.args.K8S_POD_NAMESPACE ?? ""}/${request.args.K8S_POD_NAME ?? ""}`;
       log = log.with({ command, containerId: request.containerId.slice(0, 13), pod });
-      const result = await this.#perform(request);
+      const result = await this.#perform(request, isAwaited);
       this.#options.observe(command, "ok", seconds());
       log.debug("CNI", { seconds: seconds() });
       return { exitCode: 0, stdout: result === undefined ? "" : `${JSON.stringify(result)}\n` };
@@ -101,7 +104,7 @@ export class CniServer {
     }
   }
 
-  async #perform(request: ReturnType<typeof parseRequest>): Promise<unknown> {
+  async #perform(request: ReturnType<typeof parseRequest>, isAwaited: () => boolean): Promise<unknown> {
     const { endpoints, notReady } = this.#options;
     const why = notReady();
     const remedy = "Look at /status of the pod shunt-agent on this node";
@@ -113,7 +116,7 @@ export class CniServer {
     if (why !== undefined) throw new CniError(cniCodes.tryAgainLater, why, remedy);
     switch (request.command) {
       case "ADD":
-        return addResult(await endpoints.add(attachmentOf(request)), request.cniVersion);
+        return addResult(await endpoints.add(attachmentOf(request), isAwaited), request.cniVersion);
       case "CHECK": {
         const problems = await endpoints.check(request.containerId, request.ifName, request.netns);
         if (problems.length > 0) throw new CniError(cniCodes.checkFailed, problems.join("; "));

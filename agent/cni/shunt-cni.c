@@ -16,7 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_INPUT = 4 << 20, MAX_ANSWER = 4 << 20, WAIT_MS = 30000, RETRY_MS = 100 };
+enum { MAX_INPUT = 4 << 20, MAX_ANSWER = 4 << 20, RETRY_MS = 100 };
+
+// How long without an agent, and how long in all: kubelet gives up on a sandbox after four minutes, and each try
+// that it gives up is made again in full.
+enum { ABSENT_MS = 30000, TOTAL_MS = 110000 };
 
 #define DEFAULT_SOCKET "/var/run/shunt/cni.sock"
 
@@ -153,8 +157,8 @@ static int transfer(int fd, char *data, size_t length, int writing)
 	return 0;
 }
 
-// One attempt. Returns the exit code, or -1 when the agent went away before it had answered.
-static int ask(const char *path, char *request, size_t length, long long deadline)
+// One attempt. Returns the exit code, or -1 when the agent went away before it had answered, and then when that was.
+static int ask(const char *path, char *request, size_t length, long long deadline, long long *last_seen)
 {
 	int fd = connect_to(path);
 	if (fd < 0)
@@ -176,6 +180,7 @@ static int ask(const char *path, char *request, size_t length, long long deadlin
 	}
 	free(answer);
 	close(fd);
+	*last_seen = now_ms();
 	return result;
 }
 
@@ -197,13 +202,13 @@ int main(void)
 	if (!request)
 		return fail(5, "no memory", "");
 	const char *path = socket_path(input);
-	long long deadline = now_ms() + WAIT_MS;
+	long long last_seen = now_ms(), deadline = last_seen + TOTAL_MS;
 	do {
-		int code = ask(path, request, length, deadline);
+		int code = ask(path, request, length, deadline, &last_seen);
 		if (code >= 0)
 			return code;
 		usleep(RETRY_MS * 1000);
-	} while (now_ms() < deadline);
+	} while (now_ms() < deadline && now_ms() < last_seen + ABSENT_MS);
 	return fail(11, "the Shunt agent does not answer on this node; try again later",
 		"look at the pod shunt-agent of this node in namespace kube-system");
 }
