@@ -25,6 +25,7 @@ export class EndpointManager {
   readonly #queue = new KeyedQueue(8);
   #pools: AddressPool[] = [];
   #mtu = 1500;
+  #nodeIpv6: string | undefined;
   #nextId = 1;
 
   constructor(options: { store: EndpointStore; datapath: Datapath; log: Logger }) {
@@ -42,9 +43,10 @@ export class EndpointManager {
     return this.#pools.map((pool) => ({ cidr: pool.cidr.text, ...pool.usage }));
   }
 
-  /** Sets the node's pod CIDRs (IPv4 before IPv6) and MTU; addresses in use stay in use. */
-  configure(podCIDRs: readonly string[], mtu: number): void {
+  /** Sets the node's pod CIDRs (IPv4 before IPv6), MTU and IPv6 address; addresses in use stay in use. */
+  configure(podCIDRs: readonly string[], mtu: number, nodeIpv6: string | undefined): void {
     this.#mtu = mtu;
+    this.#nodeIpv6 = nodeIpv6;
     const cidrs = podCIDRs.map(parseCidr).toSorted((a, b) => a.family.localeCompare(b.family));
     if (cidrs.map(({ text }) => text).join() === this.#pools.map(({ cidr }) => cidr.text).join()) return;
     const newest = this.list().toSorted((a, b) => a.id - b.id);
@@ -101,7 +103,7 @@ export class EndpointManager {
       };
       await this.#store.put(endpoint);
       this.#datapath.forgetDevice(endpoint.device);
-      const ifindex = await createPodLink(endpoint, netns);
+      const ifindex = await createPodLink(endpoint, netns, this.#nodeIpv6);
       this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
       await configurePodSide(endpoint, netns);
       publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);

@@ -87,7 +87,8 @@ export class NodeReconciler {
     const isNew = this.#load(own, gateways, devices, modes);
     if (isNew || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
     this.#attachUplinks(uplinks, modes);
-    const addresses = new Set([...ownAddresses(), ...gateways, ...Object.values(own.addresses)]);
+    const present = ownAddresses();
+    const addresses = new Set([...present, ...gateways, ...Object.values(own.addresses)]);
     this.#writeNodeMaps(own, others, addresses, uplink);
     const routeErrors = await ensureRoutes(this.#routes(own, others, uplink, isActive), gateways);
     this.activePeers = others.map(({ name }) => name).filter(isActive);
@@ -95,6 +96,7 @@ export class NodeReconciler {
     this.#endpoints.configure(
       own.podCIDRs.map((cidr) => cidr.text),
       mtu,
+      present.has(own.addresses.ipv6 ?? "") ? own.addresses.ipv6 : undefined,
     );
     if (isNew) await this.#endpoints.reconcile();
     if (!this.#reconciledOnce)

@@ -33,8 +33,16 @@ const hostPrefix = (address: string): string => `${address}/${address.includes("
 /**
  * Makes the pair with its pod side born inside the pod's namespace under its final name, brings the host side up
  * and tells the node's stack how it reaches the pod. Returns the host side's interface index.
+ *
+ * By IPv6 it must be told the node's address too, or a server of the node answers a pod's datagrams from the
+ * gateway address, which is nearer. By IPv4 it is the first choice, and a route that names it would go with it.
  */
-export async function createPodLink(endpoint: Endpoint, netns: string): Promise<number> {
+export async function createPodLink(
+  endpoint: Endpoint,
+  netns: string,
+  nodeIpv6: string | undefined,
+): Promise<number> {
+  const from = nodeIpv6 === undefined ? "" : ` src ${nodeIpv6}`;
   const { device, mac, hostMac, ifName, mtu, addresses } = endpoint;
   const made = await ipBatch([
     `link add ${device} mtu ${mtu} address ${hostMac} type veth peer name ${ifName} mtu ${mtu} address ${mac} netns ${netns}`,
@@ -43,7 +51,7 @@ export async function createPodLink(endpoint: Endpoint, netns: string): Promise<
     `link set ${device} up`,
     ...addresses.flatMap((address) => [
       `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent`,
-      `route replace ${hostPrefix(address)} dev ${device}`,
+      `route replace ${hostPrefix(address)} dev ${device}${address.includes(":") ? from : ""}`,
     ]),
     `link show dev ${device}`,
   ]);
