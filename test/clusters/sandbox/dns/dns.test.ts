@@ -102,6 +102,13 @@ it("passes other names on, by UDP and TCP, and cuts off what UDP has no room for
       assert.equal(answer.id, 9);
       assert.partialDeepStrictEqual(answer.answers, [{ data: "192.0.2.10" }]);
     }
+    const alias = dns.encode({
+      type: "query",
+      id: 8,
+      questions: [{ name: "out.app.svc.cluster.local", type: "A" }],
+    });
+    const found = dns.decode(await askDns("127.0.0.1", alias, "udp", 5_000, server.port));
+    assert.partialDeepStrictEqual(found.answers, [{ data: "world.example" }, { data: "192.0.2.10" }]);
     assert.deepEqual(failures, []);
   } finally {
     server.close();

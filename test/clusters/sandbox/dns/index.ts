@@ -89,15 +89,32 @@ export function createHandler(
       return undefined;
     }
     if (query.type !== "query") return undefined;
-    const own = answerFromZone(query, zone());
-    if (own !== undefined) return encodeAnswer(own, query, transport);
-    for (const upstream of upstreams) {
-      try {
-        return await askDns(upstream, message, transport, upstreamTimeoutMs, upstreamPort);
-      } catch (error) {
-        onFailure(`${upstream}: ${errorMessage(error)}`);
+    const askUpstream = async (wanted: Buffer): Promise<Buffer | undefined> => {
+      for (const upstream of upstreams) {
+        try {
+          return await askDns(upstream, wanted, transport, upstreamTimeoutMs, upstreamPort);
+        } catch (error) {
+          onFailure(`${upstream}: ${errorMessage(error)}`);
+        }
       }
-    }
-    return encodeAnswer(failure(query, serverFailure), query, transport);
+      return undefined;
+    };
+    const own = answerFromZone(query, zone());
+    if (own !== undefined) return encodeAnswer(await withAliasTarget(own, askUpstream), query, transport);
+    return (await askUpstream(message)) ?? encodeAnswer(failure(query, serverFailure), query, transport);
   };
+}
+
+/** Adds what the alias of an ExternalName Service stands for: resolvers of programs do not ask again. */
+async function withAliasTarget(
+  answer: dns.Packet,
+  askUpstream: (query: Buffer) => Promise<Buffer | undefined>,
+): Promise<dns.Packet> {
+  const type = answer.questions?.[0]?.type;
+  const [alias, ...rest] = answer.answers ?? [];
+  if (alias?.type !== "CNAME" || rest.length > 0 || (type !== "A" && type !== "AAAA")) return answer;
+  const question: dns.Question = { type, name: alias.data };
+  const query = dns.encode({ type: "query", id: 1, flags: dns.RECURSION_DESIRED, questions: [question] });
+  const reply = await askUpstream(query);
+  return reply === undefined ? answer : { ...answer, answers: [alias, ...(dns.decode(reply).answers ?? [])] };
 }
