@@ -285,6 +285,8 @@ export interface PlanOptions {
   drainDeleteEmptyDirData: boolean;
   /** Who makes and removes nodes, for blue-green. */
   provider: string;
+  /** Values of the agent's installation, as `shunt install --set` takes them. */
+  agentValues: string[];
 }
 
 /** What a person reviews before anything runs: small even for thousands of nodes. */

@@ -24,6 +24,7 @@ export const defaultPlanOptions: PlanOptions = {
   drainForce: false,
   drainDeleteEmptyDirData: false,
   provider: "manual",
+  agentValues: [],
 };
 
 /** Nodes in order, cut into waves. */

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { StepKind, StepKinds } from "../step-kind.ts";
+import { activateStep } from "./activate.ts";
+import { cordonStep, uncordonStep } from "./cordon.ts";
+import { drainStep } from "./drain.ts";
+import { finishStep } from "./finish.ts";
+import { installStandbyStep } from "./install-standby.ts";
+import { addGroupStep, removeNodeStep } from "./node-groups.ts";
+import { disableOldNetworkStep, removeOldNetworkStep, verifyResidueStep } from "./old-network.ts";
+import { startProbesStep, stopProbesStep } from "./probes.ts";
+import { recreateStep } from "./recreate.ts";
+import { removeKubeProxyRulesStep } from "./remove-kube-proxy-rules.ts";
+import { servicesHandoverStep } from "./services-handover.ts";
+import { verifyNodeStep } from "./verify-node.ts";
+
+const all: StepKind[] = [
+  installStandbyStep,
+  startProbesStep,
+  addGroupStep,
+  cordonStep,
+  drainStep,
+  activateStep,
+  recreateStep,
+  verifyNodeStep,
+  uncordonStep,
+  removeNodeStep,
+  servicesHandoverStep,
+  removeKubeProxyRulesStep,
+  disableOldNetworkStep,
+  removeOldNetworkStep,
+  verifyResidueStep,
+  stopProbesStep,
+  finishStep,
+];
+
+/** The steps of real migrations. */
+export const stepKinds: StepKinds = Object.fromEntries(all.map((step) => [step.kind, step]));
