@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+import dgram from "node:dgram";
+import http from "node:http";
+import * as dns from "dns-packet";
+import { errorMessage } from "../../lib/errors.ts";
+
+/** Who answered. */
+export interface Answer {
+  node: string;
+  uid: string;
+  leaving: boolean;
+}
+
+export interface Target {
+  address: string;
+  port: number;
+}
+
+const patienceTicks = 10;
+const tickMs = 1_000;
+/** After this a request counts as lost. */
+const requestTimeoutMs = patienceTicks * tickMs;
+
+/** One HTTP request over a connection of its own. Rejects when it is not answered in time. */
+export function askHttp(target: Target): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      host: target.address,
+      port: target.port,
+      path: "/",
+      agent: false,
+      headers: { connection: "close" },
+    });
+    const timer = whenOverdue(() => request.destroy(new Error(`no answer within ${requestTimeoutMs} ms`)));
+    request.on("response", (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () => {
+        clearInterval(timer);
+        try {
+          resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")) as Answer);
+        } catch (error) {
+          reject(new Error(`not an answer: ${errorMessage(error)}`));
+        }
+      });
+    });
+    request.on("error", (error) => {
+      clearInterval(timer);
+      reject(error);
+    });
+    request.end();
+  });
+}
+
+/**
+ * Calls back when a request is overdue. Time in which this process did not run counts as one tick at most: a
+ * machine that stalls is no network that loses.
+ */
+function whenOverdue(then: () => void): NodeJS.Timeout {
+  let ticks = 0;
+  const timer = setInterval(() => {
+    if (++ticks < patienceTicks) return;
+    clearInterval(timer);
+    then();
+  }, tickMs);
+  return timer;
+}
+
+interface Waiting {
+  resolve(message: Buffer): void;
+  timer: NodeJS.Timeout;
+}
+
+/** A UDP socket that matches answers to requests by a key that both carry. */
+class UdpClient {
+  readonly #socket: dgram.Socket;
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #keyOf: (message: Buffer) => string;
+  #closing = false;
+
+  constructor(address: string, keyOf: (message: Buffer) => string) {
+    this.#keyOf = keyOf;
+    this.#socket = dgram.createSocket(address.includes(":") ? "udp6" : "udp4");
+    // Whoever waits learns by its deadline; an ICMP error must not end the process.
+    this.#socket.on("error", () => {});
+    this.#socket.on("message", (message) => this.#take(message));
+  }
+
+  ask(key: string, message: Buffer, target: Target): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const timer = whenOverdue(() => {
+        if (!this.#waiting.delete(key)) return;
+        this.#closeIfIdle();
+        reject(new Error(`no answer within ${requestTimeoutMs} ms`));
+      });
+      this.#waiting.set(key, { resolve, timer });
+      this.#socket.send(message, target.port, target.address, (error) => {
+        if (error === null || !this.#waiting.delete(key)) return;
+        clearInterval(timer);
+        this.#closeIfIdle();
+        reject(error);
+      });
+    });
+  }
+
+  /** Closes when nobody waits any more. */
+  close(): void {
+    this.#closing = true;
+    this.#closeIfIdle();
+  }
+
+  #closeIfIdle(): void {
+    if (!this.#closing || this.#waiting.size > 0) return;
+    this.#closing = false;
+    this.#socket.close();
+  }
+
+  #take(message: Buffer): void {
+    const key = this.#keyOf(message);
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return;
+    this.#waiting.delete(key);
+    clearInterval(waiting.timer);
+    waiting.resolve(message);
+    this.#closeIfIdle();
+  }
+}
+
+const echoKey = (message: Buffer): string => {
+  try {
+    return String(JSON.parse(message.toString("utf8")).echo);
+  } catch {
+    return "";
+  }
+};
+
+/** Sends UDP requests to one place from one port, for as long as whoever answers stays. */
+export class UdpAsker {
+  readonly #target: Target;
+  #client: UdpClient | undefined;
+  #uses = 0;
+
+  constructor(target: Target) {
+    this.#target = target;
+  }
+
+  async ask(key: string): Promise<Answer> {
+    // A new port now and then: flows that begin are probed as well as those that go on.
+    if (this.#uses++ % 50 === 49) this.close();
+    this.#client ??= new UdpClient(this.#target.address, echoKey);
+    const client = this.#client;
+    const message = await client.ask(key, Buffer.from(key), this.#target);
+    const answer = JSON.parse(message.toString("utf8")) as Answer;
+    if (answer.leaving && client === this.#client) this.close();
+    return answer;
+  }
+
+  close(): void {
+    this.#client?.close();
+    this.#client = undefined;
+  }
+}
+
+/** Asks a DNS server once, from a port of its own, and returns the addresses. No second try: a loss is a loss. */
+export async function askDns(server: Target, name: string, type: "A" | "AAAA"): Promise<string[]> {
+  const id = Math.floor(Math.random() * 65_536);
+  const query = dns.encode({
+    type: "query",
+    id,
+    flags: dns.RECURSION_DESIRED,
+    questions: [{ type, name }],
+  });
+  const client = new UdpClient(server.address, (message) =>
+    message.length < 2 ? "" : String(message.readUInt16BE(0)),
+  );
+  try {
+    const answer = dns.decode(await client.ask(String(id), Buffer.from(query), server));
+    const code = (answer as { rcode?: string }).rcode ?? "NOERROR";
+    if (code !== "NOERROR") throw new Error(`${name}: ${code}`);
+    const addresses = (answer.answers ?? []).flatMap((record) =>
+      record.type === type ? [String((record as { data: unknown }).data)] : [],
+    );
+    if (addresses.length === 0) throw new Error(`${name}: no addresses`);
+    return addresses;
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+import { errorMessage } from "../../lib/errors.ts";
+import type { Peer, Peers } from "./peers.ts";
+import { type Answer, askDns, askHttp, type Target, UdpAsker } from "./requests.ts";
+import type { ProbeKind, ProbePath } from "./results.ts";
+import { ProbeStream, type StreamHost } from "./stream.ts";
+import type { Sent } from "./tally.ts";
+
+/** Where the probes' own Services are, and what name to ask for. */
+export interface SenderSettings {
+  clusterIPs: string[];
+  nodePorts: { http: number; stream: number; udp: number };
+  servicePorts: { http: number; stream: number; udp: number };
+  podPorts: { http: number; stream: number; udp: number };
+  dnsServer: Target;
+  /** Full names, with a dot at the end. */
+  serviceName: string;
+  headlessName: string;
+  /** Requests a second of all probe pods together. */
+  totalRate: number;
+}
+
+/** One thing to ask, over and over. */
+interface Slot {
+  kind: ProbeKind;
+  path: ProbePath;
+  to: string;
+  /** Same for the same path to the same pod or Service. */
+  key: string;
+  /** UID of the pod asked; undefined when a Service chooses. */
+  uid?: string;
+  ask(sequence: number): Promise<Answer | undefined>;
+}
+
+const maxCatchUp = 5;
+/** For so long at most, the first pod of a node waits for every path to work before it counts. */
+const warmUpMs = 30_000;
+
+/** What tells the streams of pods apart, and whether there were probes on this node before. */
+export interface SenderIdentity {
+  name: string;
+  isFirst: boolean;
+}
+
+/** Sends requests at a constant rate by every path in turn, and keeps long streams open. */
+export class Sender {
+  readonly #settings: SenderSettings;
+  readonly #peers: Peers;
+  readonly #host: StreamHost;
+  readonly #udp = new Map<string, UdpAsker>();
+  readonly #streams = new Map<string, ProbeStream>();
+  readonly #name: string;
+  readonly #startedAtMs: number;
+  /** Paths that worked once; undefined once everything counts. */
+  #warm: Set<string> | undefined;
+  #slots: Slot[] = [];
+  #next = 0;
+  #trial = 0;
+  #underWay = 0;
+  #round = 0;
+  #stopped = false;
+  #dueAtMs: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(settings: SenderSettings, peers: Peers, host: StreamHost, identity: SenderIdentity) {
+    this.#settings = settings;
+    this.#peers = peers;
+    this.#host = host;
+    this.#name = identity.name;
+    this.#warm = identity.isFirst ? new Set() : undefined;
+    this.#startedAtMs = host.now();
+    this.#dueAtMs = this.#startedAtMs;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.#tick(), 5);
+  }
+
+  /** False while Services and names of new probes still have to come into being. */
+  get isCounting(): boolean {
+    return this.#warm === undefined;
+  }
+
+  /** Peers have changed: who is asked is worked out anew. */
+  refresh(): void {
+    if (this.#stopped) return;
+    this.#slots = this.#makeSlots();
+    for (const [key, asker] of this.#udp)
+      if (this.#peers.isLeaving(key.split(" ")[1]!)) {
+        asker.close();
+        this.#udp.delete(key);
+      }
+    if (this.isCounting) this.#openStreams();
+  }
+
+  /** Sends nothing more and waits until everything that was sent is judged. */
+  async stop(why: "moved" | "stopped"): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    for (const stream of this.#streams.values()) stream.end(why);
+    while (this.#underWay > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const asker of this.#udp.values()) asker.close();
+  }
+
+  #tick(): void {
+    const periodMs = (1_000 * this.#peers.total) / this.#settings.totalRate;
+    const now = this.#host.now();
+    // After a stall of this process the backlog is not sent in one burst.
+    this.#dueAtMs = Math.max(this.#dueAtMs, now - maxCatchUp * periodMs);
+    while (this.#dueAtMs <= now && this.#slots.length > 0) {
+      this.#dueAtMs += periodMs;
+      const slot = this.#slots[this.#next++ % this.#slots.length]!;
+      void this.#send(slot);
+    }
+  }
+
+  async #send(slot: Slot): Promise<void> {
+    if (this.#warm !== undefined) return await this.#try(slot, this.#warm);
+    const { tally } = this.#host;
+    const sent: Sent = tally.sent(slot.kind, slot.path, slot.to);
+    this.#underWay++;
+    try {
+      const answer = await slot.ask(sent.sequence);
+      tally.answered(sent);
+      if (answer?.leaving === true) this.#host.onBye(answer.uid);
+    } catch (error) {
+      if (slot.uid !== undefined && this.#peers.isLeaving(slot.uid)) tally.leaving(sent);
+      else tally.lost(sent, errorMessage(error));
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  /** Asks without counting, until every path has worked once. */
+  async #try(slot: Slot, warm: Set<string>): Promise<void> {
+    try {
+      await slot.ask(++this.#trial);
+      warm.add(slot.key);
+    } catch {
+      // The next round tries again.
+    }
+    const isLate = this.#host.now() - this.#startedAtMs > warmUpMs;
+    if (this.#warm === undefined || !(isLate || this.#slots.every(({ key }) => warm.has(key)))) return;
+    this.#warm = undefined;
+    this.refresh();
+  }
+
+  #makeSlots(): Slot[] {
+    const settings = this.#settings;
+    const targets = this.#peers.targets();
+    const slots: Slot[] = [];
+    for (const kind of ["http", "udp"] as const) {
+      for (const peer of targets) {
+        slots.push(this.#podSlot(kind, peer));
+        slots.push(
+          this.#serviceSlot(kind, "node-port", peer.node, {
+            address: peer.hostAddress,
+            port: settings.nodePorts[kind],
+          }),
+        );
+      }
+      for (const address of settings.clusterIPs)
+        slots.push(
+          this.#serviceSlot(kind, "cluster-ip", "service", { address, port: settings.servicePorts[kind] }),
+        );
+      if (targets.length > 0) slots.push(this.#headlessSlot(kind));
+    }
+    slots.push(this.#dnsSlot("cluster-ip", settings.serviceName));
+    if (targets.length > 0) slots.push(this.#dnsSlot("headless", settings.headlessName));
+    return slots;
+  }
+
+  #podSlot(kind: "http" | "udp", peer: Peer): Slot {
+    const port = this.#settings.podPorts[kind];
+    const ask = (sequence: number) => {
+      const address = peer.addresses[sequence % peer.addresses.length]!;
+      return this.#ask(kind, `pod ${peer.uid}`, { address, port }, sequence);
+    };
+    return { key: `${kind} ${peer.uid}`, kind, path: "pod", to: peer.node, uid: peer.uid, ask };
+  }
+
+  #serviceSlot(kind: "http" | "udp", path: ProbePath, to: string, target: Target): Slot {
+    const key = `${kind} ${path} ${target.address}`;
+    return { key, kind, path, to, ask: (sequence) => this.#ask(kind, path, target, sequence) };
+  }
+
+  /** Asks for the name first. What a cached answer still names after it has gone is not asked. */
+  #headlessSlot(kind: "http" | "udp"): Slot {
+    const port = this.#settings.podPorts[kind];
+    const ask = async (sequence: number) => {
+      const addresses = await this.#resolve(this.#settings.headlessName);
+      const live = addresses.filter((address) => this.#peers.isTarget(address) !== undefined);
+      const address = live[sequence % Math.max(1, live.length)];
+      if (address === undefined) return undefined;
+      const uid = this.#peers.isTarget(address)!.uid;
+      try {
+        return await this.#ask(kind, `headless ${uid}`, { address, port }, sequence);
+      } catch (error) {
+        if (this.#peers.isLeaving(uid)) return undefined;
+        throw error;
+      }
+    };
+    return { key: `${kind} headless`, kind, path: "headless", to: "service", ask };
+  }
+
+  #dnsSlot(path: ProbePath, name: string): Slot {
+    const ask = async () => {
+      await this.#resolve(name);
+      return undefined;
+    };
+    return { key: `dns ${path}`, kind: "dns", path, to: "service", ask };
+  }
+
+  #resolve(name: string): Promise<string[]> {
+    const isIpv6 = this.#settings.clusterIPs[0]?.includes(":") === true;
+    return askDns(this.#settings.dnsServer, name, isIpv6 ? "AAAA" : "A");
+  }
+
+  async #ask(kind: "http" | "udp", use: string, target: Target, sequence: number): Promise<Answer> {
+    if (kind === "http") return await askHttp(target);
+    const key = `${use} ${target.address} ${target.port}`;
+    const name = `${this.#name}-${this.isCounting ? "" : "trial-"}${sequence}`;
+    let asker = this.#udp.get(key);
+    if (asker === undefined) {
+      asker = new UdpAsker(target);
+      this.#udp.set(key, asker);
+    }
+    return await asker.ask(name);
+  }
+
+  /** Long streams: to two peers directly, and by ClusterIP, NodePort and headless name. */
+  #openStreams(): void {
+    const { podPorts, servicePorts, nodePorts, clusterIPs } = this.#settings;
+    const targets = this.#peers.targets();
+    const [first, second] = targets;
+    if (first === undefined) return;
+    const last = targets.at(-1)!;
+    const pod = (peer: Peer): Target => ({ address: peer.addresses[0]!, port: podPorts.stream });
+    this.#open("pod", first.node, pod(first), "pod-1");
+    if (second !== undefined) this.#open("pod", second.node, pod(second), "pod-2");
+    this.#open("headless", last.node, pod(last), "headless");
+    const address = clusterIPs[0];
+    if (address !== undefined)
+      this.#open("cluster-ip", "service", { address, port: servicePorts.stream }, "cluster-ip");
+    this.#open("node-port", first.node, { address: first.hostAddress, port: nodePorts.stream }, "node-port");
+  }
+
+  #open(path: ProbePath, to: string, target: Target, name: string): void {
+    if (this.#streams.has(name)) return;
+    const id = `${this.#name}-${name}-${++this.#round}`;
+    const reopen = (): void => {
+      this.#streams.delete(name);
+      setTimeout(() => this.refresh(), 1_000).unref();
+    };
+    this.#streams.set(name, new ProbeStream(id, path, to, target, this.#host, reopen));
+  }
+}
