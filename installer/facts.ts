@@ -68,6 +68,28 @@ export async function waitForPodRanges(
   }
 }
 
+/**
+ * Waits while a node that has just got its pod network still counts as not ready: the kubelet and the node controller
+ * take some seconds to see it. When the time is over it returns as well; a node may be unready for reasons of its own.
+ */
+export async function waitForReadyNodes(
+  kube: KubeClient,
+  options: { timeoutMs: number; intervalMs?: number; signal?: AbortSignal },
+): Promise<void> {
+  const deadline = Date.now() + options.timeoutMs;
+  while (Date.now() < deadline) {
+    const nodes = await kube.list(resourcePath("v1", "nodes"));
+    if (nodes.items.every(isReady)) return;
+    await sleep(options.intervalMs ?? 500, options.signal);
+  }
+}
+
+const isReady = ({ status, spec }: KubeObject): boolean =>
+  (status?.conditions ?? []).some(
+    (condition: { type: string; status: string }) =>
+      condition.type === "Ready" && condition.status === "True",
+  ) && !(spec?.taints ?? []).some((taint: { key: string }) => taint.key === "node.kubernetes.io/not-ready");
+
 /** Finds what the manifests need, values first, then the cluster. */
 export async function gatherFacts(kube: KubeClient, values: Values): Promise<ClusterFacts> {
   const [apiServer, podCIDRs, serviceCIDRs] = await Promise.all([

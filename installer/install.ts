@@ -5,7 +5,7 @@ import { type KubeClient, resourcePath } from "../lib/kube.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
 import type { Step } from "../lib/steps.ts";
 import { waitFor } from "../lib/wait.ts";
-import { findKubeProxy, gatherFacts, waitForPodRanges } from "./facts.ts";
+import { findKubeProxy, gatherFacts, waitForPodRanges, waitForReadyNodes } from "./facts.ts";
 import { disableKubeProxy, isDisabled, rememberKubeProxy } from "./kube-proxy.ts";
 import {
   accessObjects,
@@ -87,6 +87,8 @@ const summary = (findings: Finding[]): string => {
 
 /** How long a node that has just joined may be without its pod range. */
 const podRangesTimeoutMs = 15_000;
+/** How long Kubernetes may take to see that a node has a pod network now. */
+const readyNodesTimeoutMs = 30_000;
 
 /** The installation as a list of steps; each is safe to run again, so an interrupted one is finished by the next. */
 export function installSteps(): Step<InstallContext>[] {
@@ -235,5 +237,10 @@ async function verify(context: InstallContext): Promise<string> {
       ...(context.signal ? { signal: context.signal } : {}),
     },
   );
+  if (context.values.modes.podNetwork === "active")
+    await waitForReadyNodes(context.kube, {
+      timeoutMs: readyNodesTimeoutMs,
+      ...(context.signal ? { signal: context.signal } : {}),
+    });
   return `${status.nodes.length} nodes Ready`;
 }

@@ -46,6 +46,39 @@ export async function connectKube(target: KubeTarget = {}): Promise<KubeClient> 
   return new KubeClient(config);
 }
 
+/** A context of the kubeconfig. */
+export interface KubeContext {
+  name: string;
+  server: string;
+  /** True for the one that kubectl would use. */
+  current: boolean;
+}
+
+/** The contexts that a kubeconfig offers; none when there is no kubeconfig. */
+export async function listContexts(kubeconfig: string | undefined): Promise<KubeContext[]> {
+  const { KubeConfig } = await import("@kubernetes/client-node");
+  const config = new KubeConfig();
+  try {
+    if (kubeconfig === undefined) config.loadFromDefault();
+    else config.loadFromFile(kubeconfig);
+  } catch (cause) {
+    if (kubeconfig === undefined && (cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    const file = kubeconfig ?? process.env.KUBECONFIG ?? "~/.kube/config";
+    throw new ShuntError(`Cannot use kubeconfig ${file}: ${errorMessage(cause)}`, {
+      code: "Kubeconfig",
+      exitCode: 2,
+      remedy: "Name one with --kubeconfig.",
+      cause,
+    });
+  }
+  return config.getContexts().flatMap(({ name, cluster }) => {
+    // What the library makes up without a kubeconfig is no cluster of anybody's.
+    const server = config.getCluster(cluster)?.server;
+    if (server === undefined || name === "loaded-context") return [];
+    return [{ name, server, current: name === config.getCurrentContext() }];
+  });
+}
+
 const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /**

@@ -49,6 +49,7 @@ ipset=/usr/sbin/ipset
 iputils-ping=/usr/bin/ping
 procps=/usr/bin/pgrep
 curl=/usr/bin/curl
+tmux=/usr/bin/tmux
 ca-certificates=/usr/sbin/update-ca-certificates
 util-linux=/usr/bin/nsenter
 '

@@ -9,6 +9,7 @@ import { demoCommand } from "./demo.ts";
 import type { CliEnv } from "./env.ts";
 import { imageCommand } from "./image.ts";
 import { installCommand, statusCommand, uninstallCommand, upgradeCommand } from "./install.ts";
+import { wizardCommand } from "./wizard.ts";
 
 /** Builds the whole command tree; nothing heavy is imported until a command runs. */
 export function buildProgram(env: CliEnv): Command {
@@ -24,6 +25,7 @@ export function buildProgram(env: CliEnv): Command {
       `
 Examples:
   shunt demo                                     the whole job on a throw-away cluster on this machine
+  shunt wizard                                   look at the cluster, ask, show the plan, run it
   shunt cluster create --name dev --workers 2    a test cluster of namespaces, no Docker needed
   shunt install                                  install the agent on the current context's cluster
   shunt status --wait                            wait until the agent runs on every node
@@ -31,6 +33,7 @@ Examples:
     );
   const commands = [
     demoCommand(env),
+    wizardCommand(env, async (words) => void (await buildProgram(env).parseAsync(words, { from: "user" }))),
     installCommand(env),
     upgradeCommand(env),
     statusCommand(env),
