@@ -9,6 +9,7 @@ import { demoCommand } from "./demo.ts";
 import type { CliEnv } from "./env.ts";
 import { imageCommand } from "./image.ts";
 import { installCommand, statusCommand, uninstallCommand, upgradeCommand } from "./install.ts";
+import { migrateCommand } from "./migrate.ts";
 import { wizardCommand } from "./wizard.ts";
 
 /** Builds the whole command tree; nothing heavy is imported until a command runs. */
@@ -27,6 +28,7 @@ Examples:
   shunt demo                                     the whole job on a throw-away cluster on this machine
   shunt wizard                                   look at the cluster, ask, show the plan, run it
   shunt cluster create --name dev --workers 2    a test cluster of namespaces, no Docker needed
+  shunt migrate preflight                        what stands in the way of moving this cluster
   shunt install                                  install the agent on the current context's cluster
   shunt status --wait                            wait until the agent runs on every node
   shunt connectivity test                        prove that the network works`,
@@ -34,6 +36,7 @@ Examples:
   const commands = [
     demoCommand(env),
     wizardCommand(env, async (words) => void (await buildProgram(env).parseAsync(words, { from: "user" }))),
+    migrateCommand(env),
     installCommand(env),
     upgradeCommand(env),
     statusCommand(env),

@@ -19,6 +19,8 @@ export interface ConnectivityOptions {
   /** Families to test; undefined means all that the cluster has. */
   families: Family[] | undefined;
   singleNode: boolean;
+  /** These nodes, the clients' first, even if they are cordoned; empty: the first that are fit. */
+  nodes: string[];
   nodeSelector: Record<string, string>;
   tolerations: Toleration[];
   testConcurrency: number;
@@ -45,6 +47,7 @@ export function defaultOptions(): ConnectivityOptions {
     image: undefined,
     families: undefined,
     singleNode: false,
+    nodes: [],
     nodeSelector: {},
     tolerations: [],
     testConcurrency: 3,

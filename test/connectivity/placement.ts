@@ -4,7 +4,7 @@ import { ShuntError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Addresses } from "./endpoint.ts";
-import type { Toleration } from "./options.ts";
+import type { ConnectivityOptions, Toleration } from "./options.ts";
 import type { NodeInfo } from "./world.ts";
 
 export interface Placement {
@@ -18,9 +18,18 @@ export interface Placement {
 /** Chooses the nodes that carry the test's pods. */
 export async function choosePlacement(
   kube: KubeClient,
-  options: { singleNode: boolean; nodeSelector: Record<string, string>; tolerations: readonly Toleration[] },
+  options: Pick<ConnectivityOptions, "singleNode" | "nodes" | "nodeSelector" | "tolerations">,
 ): Promise<Placement> {
   const list = await kube.list(resourcePath("v1", "nodes"));
+  const named = options.nodes.flatMap(
+    (name) => list.items.find(({ metadata }) => metadata.name === name) ?? [],
+  );
+  if (named.length > 0)
+    return {
+      nodes: list.items.map(nodeInfo),
+      first: nodeInfo(named[0]!),
+      second: named.slice(1).map(nodeInfo)[0],
+    };
   const usable = list.items
     .filter((node) => isUsable(node, options.tolerations))
     .filter((node) =>

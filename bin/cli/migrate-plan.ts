@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Command, Option } from "commander";
+import { ShuntError, UsageError } from "../../lib/errors.ts";
+import type { KubeTarget } from "../../lib/kube-connect.ts";
+import type { Plan, PlanOptions, Strategy } from "../../migrate/model.ts";
+import type { CliEnv } from "./env.ts";
+import { checkOutput, collect, parseDuration, withKubeOptions } from "./options.ts";
+
+/** Flags by which a plan is made; `run` takes them too when it is given no plan. */
+export interface PlanFlags extends KubeTarget {
+  strategy: Strategy;
+  maxUnavailable: number;
+  canary: number;
+  keepOldNetwork?: boolean;
+  connectionDeadline: number;
+  drainTimeout: number;
+  force?: boolean;
+  deleteEmptydirData?: boolean;
+  provider: string;
+  set: string[];
+  accept: string[];
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,4}$/.test(text))
+    throw new UsageError(`"${text}" is not a number of nodes`, "Use 1 or more.");
+  return Number(text);
+}
+
+/** Adds the flags that shape a plan. */
+export function withPlanOptions(command: Command): Command {
+  const strategies = ["node-by-node", "blue-green", "new-cluster", "kube-proxy-only"];
+  return withKubeOptions(command)
+    .addOption(new Option("--strategy <name>", "how to migrate").choices(strategies).default("node-by-node"))
+    .option("--max-unavailable <n>", "nodes switched at the same time", count, 1)
+    .option("--canary <n>", "nodes in the first wave", count, 1)
+    .option("--keep-old-network", "leave the old network's pods and files in place at the end")
+    .option(
+      "--connection-deadline <duration>",
+      "how long kube-proxy's connections may go on",
+      parseDuration,
+      300_000,
+    )
+    .option("--drain-timeout <duration>", "how long one node's drain may take", parseDuration, 600_000)
+    .option("--force", "drains may delete pods that no controller makes anew")
+    .option("--delete-emptydir-data", "drains may delete emptyDir data")
+    .option("--provider <name>", "who makes and removes nodes, for blue-green", "manual")
+    .option("--set <key=value>", "a value of the agent's installation; repeatable", collect, [])
+    .option("--accept <finding>", "take a finding of preflight upon yourself; repeatable", collect, []);
+}
+
+const optionsOf = (flags: PlanFlags): Partial<PlanOptions> => ({
+  strategy: flags.strategy,
+  maxUnavailable: flags.maxUnavailable,
+  canary: flags.canary,
+  removeOldNetwork: flags.keepOldNetwork !== true,
+  connectionDeadlineSeconds: flags.connectionDeadline / 1000,
+  drainTimeoutSeconds: flags.drainTimeout / 1000,
+  drainForce: flags.force === true,
+  drainDeleteEmptyDirData: flags.deleteEmptydirData === true,
+  provider: flags.provider,
+  agentValues: flags.set,
+});
+
+/** Reads the cluster, judges it and makes a plan. Throws, with exit code 3, when something blocks. */
+export async function planFor(env: CliEnv, flags: PlanFlags): Promise<Plan> {
+  const { connectKube } = await import("../../lib/kube-connect.ts");
+  const { readInventory } = await import("../../migrate/inventory/index.ts");
+  const { formatFindings, preflight } = await import("../../migrate/preflight/index.ts");
+  const { makePlan } = await import("../../migrate/plan/index.ts");
+  const kube = await connectKube(flags);
+  try {
+    const inventory = await readInventory(kube, { signal: env.signal });
+    const findings = preflight(inventory, {
+      strategy: flags.strategy,
+      accept: flags.accept,
+      drainForce: flags.force === true,
+      drainDeleteEmptyDirData: flags.deleteEmptydirData === true,
+    });
+    const blockers = findings.filter(({ severity }) => severity === "block");
+    if (blockers.length > 0) {
+      env.stderr.write(formatFindings(blockers, 110));
+      throw new ShuntError(`${blockers.length} findings block the migration; nothing was changed`, {
+        code: "Blocked",
+        exitCode: 3,
+        remedy:
+          "Mend them, or take one upon yourself with --accept FINDING. All findings: shunt migrate preflight",
+      });
+    }
+    return makePlan(inventory, optionsOf(flags), findings);
+  } finally {
+    kube.close();
+  }
+}
+
+/** `shunt migrate plan`: what would be done. */
+export function planCommand(env: CliEnv): Command {
+  return withPlanOptions(new Command("plan"))
+    .description("write down every wave and step, what each changes, how long it takes; changes nothing")
+    .option("--out <file>", "write the plan to a file for review, and for run --plan")
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  shunt migrate plan\n  shunt migrate plan --out plan.yaml\n  shunt migrate plan --max-unavailable 5 --strategy node-by-node -o json\n  shunt migrate plan --strategy kube-proxy-only --out plan.yaml",
+    )
+    .action(async (flags: PlanFlags & { out?: string; output?: string }) => {
+      checkOutput(flags.output, ["json", "yaml"]);
+      const plan = await planFor(env, flags);
+      const { formatPlan, formatPlanFile } = await import("../../migrate/plan/index.ts");
+      if (flags.out !== undefined)
+        await (await import("node:fs/promises")).writeFile(flags.out, formatPlanFile(plan));
+      if (flags.output === "json") env.stdout.write(`${JSON.stringify(plan, null, 2)}\n`);
+      else if (flags.output === "yaml") env.stdout.write(formatPlanFile(plan));
+      else {
+        env.stdout.write(formatPlan(plan));
+        const next = flags.out ?? "FILE (from --out)";
+        env.stdout.write(`\nNothing was changed. Run it with: shunt migrate run --plan ${next}\n`);
+      }
+    });
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Writable } from "node:stream";
+import { ShuntError } from "../../lib/errors.ts";
+import type { KubeClient } from "../../lib/kube.ts";
+import type { Monitor, VerifyConnectivity } from "../../migrate/model.ts";
+import type { StepTools } from "../../migrate/step-kind.ts";
+import type { CliEnv } from "./env.ts";
+import { manualProvider } from "./migrate-provider.ts";
+
+interface ToolFlags {
+  probes: boolean;
+  probeRate?: number;
+  allowLost: number;
+  connectivityTest: boolean;
+}
+
+/** What the steps of a migration are handed: node tasks, probes, the connectivity test. */
+export async function migrationTools(
+  env: CliEnv,
+  kube: KubeClient,
+  flags: ToolFlags,
+): Promise<{ tools: StepTools; monitor: Monitor | undefined }> {
+  const { createNodeTask } = await import("../../migrate/node-task/index.ts");
+  const tools: StepTools = {
+    nodeTask: createNodeTask(kube),
+    provider: manualProvider((message) => void env.stdout.write(`${message}\n`)),
+    ...(flags.connectivityTest ? { verifyConnectivity: verifyConnectivity(env, kube) } : {}),
+  };
+  if (!flags.probes) return { tools, monitor: undefined };
+  const probes = await import("../../migrate/probes/index.ts");
+  tools.probes = probes.probeControl(
+    kube,
+    flags.probeRate === undefined ? {} : { totalRate: flags.probeRate },
+  );
+  // What was lost before this operator came was seen by the one before it, or by who resumes.
+  const before = await probes.readProbes(kube, env.signal).catch(() => undefined);
+  const known = (before?.probes.lost ?? 0) + (before?.longConnections.broken ?? 0);
+  return { tools, monitor: probes.probeMonitor(kube, env.signal, known + flags.allowLost) };
+}
+
+/** Runs the connectivity suite between the node and one old and one switched node, whichever there are. */
+function verifyConnectivity(env: CliEnv, kube: KubeClient): VerifyConnectivity {
+  return async ({ node, old, switched }, { signal, report }) => {
+    const suite = await import("../../test/connectivity/index.ts");
+    const partners = [old, switched].filter((name): name is string => name !== undefined);
+    const out = new Writable({
+      write(chunk, _encoding, done) {
+        report(String(chunk).trim());
+        done();
+      },
+    });
+    for (const partner of partners.length === 0 ? [undefined] : partners) {
+      const options = {
+        ...suite.defaultOptions(),
+        tests: ["^no-policies/", "^services/"],
+        namespace: `shunt-verify-${node}`.slice(0, 50).replace(/[^a-z0-9]+$/, ""),
+        nodes: partner === undefined ? [node] : [node, partner],
+        tolerations: [{ operator: "Exists" as const }],
+        singleNode: partner === undefined,
+      };
+      const io = { style: "silent" as const, out, stdin: env.stdin, signal };
+      const result = await suite.runConnectivityTest(kube, options, io);
+      if (suite.exitCodeOf(result) !== 0)
+        throw new ShuntError(
+          `connections between node ${node} and ${partner ?? "itself"} fail\n${suite.formatReport(result, options)}`,
+          {
+            code: "ConnectivityFailed",
+            remedy: `Look at both nodes with shunt status, then resume; or go back with: shunt migrate rollback --node ${node}`,
+          },
+        );
+      report(`connections with ${partner ?? "itself"} work`);
+    }
+    return partners.length === 0
+      ? "its own pods reach each other"
+      : `reached and was reached by ${partners.join(", ")}`;
+  };
+}
