@@ -5,11 +5,11 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Inventory, NodeFacts, Platform } from "../model.ts";
 import { BudgetIndex } from "./budgets.ts";
 import { readRanges } from "./cluster-ranges.ts";
-import type { InventoryDetails, NetworkDetails } from "./details.ts";
-import { addSample, emptySample } from "./details.ts";
+import type { InventoryDetails } from "./details.ts";
 import { detectKubeProxy } from "./kube-proxy.ts";
 import { detectNetwork } from "./network/detect.ts";
 import { type DaemonSet, describeDaemonSet, type Evidence } from "./network/evidence.ts";
+import { deviceMtu, summarizeFacts } from "./node-facts.ts";
 import { NodeTally } from "./nodes.ts";
 import { type AgentPorts, PodTally } from "./pods.ts";
 import { readPolicies, standardPolicy } from "./policies.ts";
@@ -66,6 +66,13 @@ export async function readInventory(
   const ranges = await readRanges(kube, source, { nodes: first.nodes, pods, services });
   if (found.network.podCIDRs.length === 0) found.network.podCIDRs = ranges.podCIDRs;
   const entries = [...first.nodes.entries.values()];
+  const mtu =
+    found.network.mtu ??
+    deviceMtu(
+      entries.map((entry) => entry.node),
+      found.network.device,
+    );
+  if (mtu !== undefined) found.network.mtu = mtu;
   const { operator, ...networkFound } = found.details;
   const details: InventoryDetails = {
     gaps: source.gaps,
@@ -76,7 +83,7 @@ export async function readInventory(
       reconciledBy: operator ?? reconcilerOf(setOf(first.daemonSets, found.network.daemonSet)),
       kubeProxyReconciledBy: reconcilerOf(setOf(first.daemonSets, kubeProxy.object)),
       serviceCIDRsEstimated: ranges.estimated,
-      ...factsOfNodes(first.nodes),
+      ...summarizeFacts(entries.map((entry) => entry.node)),
     },
     services: services.result(),
     policies,
@@ -158,22 +165,6 @@ const setOf = (
   ref: { namespace?: string; name: string } | undefined,
 ): KubeObject | undefined =>
   sets.find((set) => set.ref.name === ref?.name && set.ref.namespace === ref?.namespace)?.object;
-
-function factsOfNodes(
-  nodes: NodeTally,
-): Pick<NetworkDetails, "strictRpFilter" | "rpFilterKnown" | "uplinkMtus"> {
-  const strictRpFilter = emptySample();
-  const mtus = new Set<number>();
-  let rpFilterKnown = 0;
-  for (const { node } of nodes.entries.values()) {
-    const { rpFilter, uplinkMtu } = node.facts ?? {};
-    if (uplinkMtu !== undefined) mtus.add(uplinkMtu);
-    if (rpFilter === undefined) continue;
-    rpFilterKnown += 1;
-    if (rpFilter === 1) addSample(strictRpFilter, node.name);
-  }
-  return { strictRpFilter, rpFilterKnown, uplinkMtus: [...mtus].sort((a, b) => a - b) };
-}
 
 async function readIdentity(source: ClusterSource, platform: Platform) {
   const system = await source.find(resourcePath("v1", "namespaces", undefined, "kube-system"));

@@ -76,6 +76,23 @@ function older(kernel: string, than: readonly [number, number]): boolean {
   return major < than[0] || (major === than[0] && minor < than[1]);
 }
 
+/** Without these no pod network; the others have a second best. */
+const neededFeatures = new Set(["bpf", "cgroup-bpf", "cgroup2", "veth", "vxlan"]);
+
+function missingFeatures(node: InventoryNode): Finding[] {
+  const features = Object.entries(node.facts?.kernelFeatures ?? {});
+  const missing = features.filter(([name, has]) => !has && neededFeatures.has(name)).map(([name]) => name);
+  if (missing.length === 0) return [];
+  return [
+    warn({
+      id: "kernel-feature-missing",
+      object: nameOf(node),
+      problem: `kernel ${node.kernel} seems to lack ${missing.join(", ")}, which the agent needs`,
+      remedy: "The step install-standby tries it on every node and stops there; another kernel image has it.",
+    }),
+  ];
+}
+
 function kernels(nodes: InventoryNode[]): Finding[] {
   const tooOld = nodes.filter((node) => older(node.kernel, needed));
   const modest = nodes.filter((node) => !older(node.kernel, needed) && older(node.kernel, recommended));
@@ -87,18 +104,20 @@ function kernels(nodes: InventoryNode[]): Finding[] {
       remedy: "Renew the node's image or kernel first (4.19 carries parts of it only; 5.10 is the baseline).",
     }),
   );
-  const lacking = nodes.flatMap((node) => {
-    const missing = Object.entries(node.facts?.kernelFeatures ?? {}).filter(([, has]) => !has);
-    if (missing.length === 0) return [];
-    return [
-      warn({
-        id: "kernel-feature-missing",
-        object: nameOf(node),
-        problem: `kernel ${node.kernel} lacks ${missing.map(([name]) => name).join(", ")}`,
-        remedy: "The agent does without; see shunt status for what that costs.",
+  const lacking = nodes.flatMap(missingFeatures);
+  const without = new Map<string, number>();
+  for (const node of nodes)
+    for (const [name, has] of Object.entries(node.facts?.kernelFeatures ?? {}))
+      if (!has && !neededFeatures.has(name)) without.set(name, (without.get(name) ?? 0) + 1);
+  if (without.size > 0)
+    lacking.push(
+      info({
+        id: "kernel-feature-optional",
+        object: "cluster",
+        problem: `some kernels are without ${[...without].map(([name, count]) => `${name} (${count} nodes)`).join(", ")}`,
+        remedy: "The agent uses the next best; shunt status says which.",
       }),
-    ];
-  });
+    );
   if (modest.length > 0)
     lacking.push(
       info({

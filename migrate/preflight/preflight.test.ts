@@ -172,7 +172,12 @@ const triggers: Trigger[] = [
   {
     id: "kernel-feature-missing",
     severity: "warn",
-    options: { inventory: { facts: factsOfAll({ kernelFeatures: { btf: false }, rpFilter: 0 }) } },
+    options: { inventory: { facts: factsOfAll({ kernelFeatures: { vxlan: false }, rpFilter: 0 }) } },
+  },
+  {
+    id: "kernel-feature-optional",
+    severity: "info",
+    options: { inventory: { facts: factsOfAll({ kernelFeatures: { tcx: false }, rpFilter: 0 }) } },
   },
   {
     id: "node-without-pod-range",

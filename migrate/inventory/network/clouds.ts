@@ -53,7 +53,7 @@ export async function detectAzure(evidence: Evidence): Promise<DetectedNetwork |
 
 /** GKE without Dataplane V2: routes of the VPC to the nodes' ranges. */
 export async function detectGke(evidence: Evidence): Promise<DetectedNetwork | undefined> {
-  if (evidence.platform !== "gke") return undefined;
+  if (evidence.platform !== "gke" || findSet(evidence, /^anetd$/) !== undefined) return undefined;
   const set = findSet(evidence, /^netd$/);
   const network = set === undefined ? blankNetwork("gke", "platform GKE, no anetd") : networkOf("gke", set);
   network.mode = set === undefined ? "routes" : "VPC-native";
