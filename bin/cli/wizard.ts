@@ -4,7 +4,7 @@ import type { Ask, ClusterLook, ContextLook, WizardFlags, WizardPlan } from "../
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import { formatCommand } from "../../lib/run.ts";
 import type { CliEnv } from "./env.ts";
-import { withKubeOptions } from "./options.ts";
+import { collect, withKubeOptions } from "./options.ts";
 
 interface Flags extends WizardFlags {
   yes?: boolean;
@@ -29,6 +29,9 @@ export function wizardCommand(env: CliEnv, run: (words: string[]) => Promise<voi
     )
     .option("--max-unavailable <count>", "migrate: nodes that may be away at once")
     .option("--plan-file <file>", "migrate: file for the plan")
+    .option("--force", "migrate: drains may delete pods that no controller makes anew")
+    .option("--delete-emptydir-data", "migrate: drains may delete emptyDir data")
+    .option("--accept <finding>", "migrate: take a finding upon yourself; repeatable", collect, [])
     .option("--name <name>", "test-cluster: its name")
     .option("--workers <count>", "test-cluster: nodes beside the control plane")
     .addOption(choice("--ip-family <family>", "test-cluster: addresses", "ipv4", "ipv6", "dual"))
@@ -66,7 +69,9 @@ async function wizard(env: CliEnv, flags: Flags, run: (words: string[]) => Promi
   const asks = flags.yes !== true && isTerminal;
   const ask = asks ? await askOnTerminal(env) : presets;
   const look = await chooseCluster(env, flags, ask);
-  const plan = await askPlan(ask, flags, await askPath(ask, flags, look), look);
+  const path = await askPath(ask, flags, look);
+  const known = path === "migrate" && look !== undefined ? await withBlockers(env, flags, look) : look;
+  const plan = await askPlan(ask, flags, path, known);
   if (flags.yes !== true && !isTerminal) throw needsTerminal(plan);
   await show(env, plan, run);
   if (asks && !(await ask.confirm({ message: "Run it now?", preset: true })))
@@ -107,6 +112,23 @@ async function chooseCluster(env: CliEnv, flags: Flags, ask: Ask): Promise<Clust
     const look = await lookAtCluster(kube, context);
     env.stdout.write(`\n${formatLook(look)}\n`);
     return look;
+  } finally {
+    kube.close();
+  }
+}
+
+/** Adds what stands in the way of a migration, so that only what matters here is asked. */
+async function withBlockers(env: CliEnv, flags: Flags, look: ClusterLook): Promise<ClusterLook> {
+  const { connectKube } = await import("../../lib/kube-connect.ts");
+  const { readInventory } = await import("../../migrate/inventory/index.ts");
+  const { preflight } = await import("../../migrate/preflight/index.ts");
+  const kube = await connectKube({ kubeconfig: flags.kubeconfig, context: look.context });
+  try {
+    const findings = preflight(await readInventory(kube, { signal: env.signal }));
+    return {
+      ...look,
+      blockers: findings.flatMap(({ id, severity }) => (severity === "block" ? [id] : [])),
+    };
   } finally {
     kube.close();
   }

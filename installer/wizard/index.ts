@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 export { type Ask, presets } from "./ask.ts";
+export type { WizardFlags, WizardPlan } from "./flags.ts";
 export { type ClusterLook, type ContextLook, formatLook, lookAtCluster, lookAtContexts } from "./look.ts";
-export { askPath, askPlan, type WizardFlags, type WizardPlan } from "./paths.ts";
+export { askPath, askPlan } from "./paths.ts";

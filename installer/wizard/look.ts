@@ -25,6 +25,8 @@ export interface ClusterLook {
   kubeProxy: "running" | "disabled" | "absent";
   /** Version of Shunt that is installed, and whether it runs the pod network. */
   shunt?: { version: string; podNetwork: string };
+  /** Names of the findings that block a migration, once they were looked for. */
+  blockers?: string[];
 }
 
 /** How long a cluster may take to say its version. */

@@ -115,6 +115,28 @@ test("a migration: the plan is shown before it is run", async () => {
   assert.equal(plan.run[1]?.join(" "), "connectivity test --context prod");
 });
 
+test("what only the pods' owner can allow is asked when there are such pods", async () => {
+  const look = { ...flannel, blockers: ["drain-unmanaged", "drain-empty-dir", "other"] };
+  const flags = {
+    path: "migrate",
+    strategy: "node-by-node",
+    maxUnavailable: "1",
+    planFile: "p",
+    test: false,
+  } as const;
+  const ask = answering({ "Some pods have no controller": false, "Some pods keep data": true });
+  const plan = await planOf(flags, look, ask);
+  assert.match(plan.show[0]!.join(" "), /--strategy node-by-node --delete-emptydir-data$/);
+  const given = { ...flags, force: true, deleteEmptydirData: false, accept: ["other"] };
+  const words = await planOf(given, look, answering({}));
+  assert.match(
+    words.show[1]!.join(" "),
+    /--strategy node-by-node --accept other --force --max-unavailable 1/,
+  );
+  const careful = await planOf(flags, look);
+  assert.doesNotMatch(careful.show[1]!.join(" "), /--force|--delete-emptydir-data/);
+});
+
 test("a test cluster gets the agent, or a network to migrate from", async () => {
   const plan = await planOf({ path: "test-cluster" }, undefined);
   assert.deepEqual(lines(plan.run), [
