@@ -193,23 +193,23 @@ if (inside)
       const set = (spec: object) => kube.patch("/apis/shunt.dev/v1alpha1/nodes/n1", "merge", { spec });
       await set({ services: "off", podNetwork: "standby" });
       await waitFor("services to be off", async () => (await status()).layers.services.mode === "off", {
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
       });
       await waitFor("nothing to be attached", () => readdirSync("/etc/cni/net.d").length === 0, {
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
       });
       const attached = () =>
         readdirSync("/sys/fs/bpf/shunt/v1/links").filter((name) => name.startsWith("cgroup"));
-      await waitFor("the sockets to be free", () => attached().length === 0, { timeoutMs: 10_000 });
+      await waitFor("the sockets to be free", () => attached().length === 0, { timeoutMs: 30_000 });
       await set({ services: "on", podNetwork: "active" });
-      await waitFor("services to be on", () => attached().length === 8, { timeoutMs: 10_000 });
+      await waitFor("services to be on", () => attached().length === 8, { timeoutMs: 30_000 });
       await waitFor("the CNI configuration", () => readdirSync("/etc/cni/net.d").length === 1, {
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
       });
       // A handover loads the programs anew: what Services do next must reach the maps that these use.
       await set({ services: "handover" });
       await waitFor("the handover", async () => (await status()).layers.services.mode === "handover", {
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
       });
       const { frontends } = (await status()).layers.services;
       await kube.create("/api/v1/namespaces/default/services", {
@@ -221,7 +221,7 @@ if (inside)
       await waitFor(
         "the new Service in the maps",
         async () => (await status()).ready === true && (await status()).layers.services.frontends > frontends,
-        { timeoutMs: 10_000 },
+        { timeoutMs: 30_000 },
       );
     });
 
