@@ -192,10 +192,9 @@ export class EndpointManager {
       this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
       publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);
     } catch (error) {
-      this.#log.error("cannot attach to a pod's device", {
-        device: endpoint.device,
-        error: errorMessage(error),
-      });
+      const fields = { device: endpoint.device, error: errorMessage(error) };
+      if (fields.error.endsWith("ENODEV")) this.#log.info("a pod's device has just gone", fields);
+      else this.#log.error("cannot attach to a pod's device", fields);
     }
   }
 }
