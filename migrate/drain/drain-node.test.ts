@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
+import { ShuntError } from "../../lib/errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import {
   startTestControlPlane,
@@ -249,6 +250,18 @@ test("a pod made anew under the same name is not chased", async () => {
   const second = await find("db-0");
   assert.notEqual(second?.metadata.uid, first.metadata.uid);
   assert.equal(second?.metadata.deletionTimestamp, undefined);
+});
+
+test("an eviction without an answer is not sent again to a pod that another took the place of", async () => {
+  await make("db-0");
+  kube.fault = async (request) => {
+    if (!isEviction("db-0")(request)) return;
+    await plane.client.delete(podPath(namespace, "db-0"), { gracePeriodSeconds: 0 });
+    await plane.client.create(podPath(namespace), podOn("elsewhere", namespace, "db-0", owner));
+    throw new ShuntError("no answer within 30 s", { code: "Timeout" });
+  };
+  assert.deepEqual((await drain()).evicted, [key("db-0")]);
+  assert.equal(kube.removals.length, 1);
 });
 
 test("reads and evictions that fail for a while are tried again", async () => {

@@ -89,13 +89,16 @@ async function requestUntilGranted(drain: Drain, pod: KubeObject): Promise<Outco
 async function afterRefusal(drain: Drain, pod: KubeObject, refused: unknown): Promise<Outcome | undefined> {
   if (hasSeveralBudgets(refused)) return await giveUp(drain, pod, refused);
   const isTerminatingNamespace = isNamespaceTerminating(refused);
-  if (isNotFound(refused) || isConflict(refused) || isTerminatingNamespace) {
+  // The API server may take longer than a request to say that the UID is another one.
+  const isUnanswered = !(refused instanceof ApiError);
+  if (isNotFound(refused) || isConflict(refused) || isTerminatingNamespace || isUnanswered) {
     const current = await currentPod(drain, pod).catch(() => pod);
     if (current === undefined) return { pod, result: "gone" };
     if (isTerminatingNamespace)
       return current.metadata.deletionTimestamp === undefined ? undefined : { pod, result: "allowed" };
     // There is such a pod, and no such thing as its eviction.
-    return isConflict(refused) ? undefined : await giveUp(drain, pod, refused);
+    if (isNotFound(refused)) return await giveUp(drain, pod, refused);
+    if (isConflict(refused)) return undefined;
   }
   return mayPass(refused) ? undefined : await giveUp(drain, pod, refused);
 }
