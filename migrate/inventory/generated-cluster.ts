@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An API server of its own process for tests of size: makes every page of a huge cluster when it is asked for.
+// An API server for tests of size: makes every page of a huge cluster when it is asked for.
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { KubeObject } from "../../lib/kube-object.ts";
@@ -207,8 +207,10 @@ const flannelConfig: KubeObject = {
   data: { "net-conf.json": '{"Network":"10.128.0.0/11","Backend":{"Type":"vxlan"}}' },
 };
 
-/** Serves the cluster on 127.0.0.1; pages are made when they are asked for. Returns the port. */
-export async function serveGeneratedCluster(size: GeneratedSize): Promise<number> {
+/** Serves the cluster on 127.0.0.1; pages are made when they are asked for. */
+export async function serveGeneratedCluster(
+  size: GeneratedSize,
+): Promise<{ port: number; close: () => void }> {
   const lists: Record<string, [count: number, make: (index: number) => KubeObject]> = {
     "/api/v1/nodes": [size.nodes, generatedNode],
     "/api/v1/pods": [size.pods, (index) => generatedPod(index, size)],
@@ -241,5 +243,9 @@ export async function serveGeneratedCluster(size: GeneratedSize): Promise<number
     send(200, { metadata: end < count ? { continue: String(end) } : {}, items });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return (server.address() as AddressInfo).port;
+  const close = (): void => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { port: (server.address() as AddressInfo).port, close };
 }
