@@ -14,6 +14,8 @@ interface Expectation {
   objects: string[][];
   /** Device that packets to another node's pods leave by. */
   device: string;
+  /** Where host-local keeps what it has given out. */
+  leases: string;
   /** Shell commands on a node, and what they must print; true of the residue, too. */
   facts: [command: string, prints: RegExp][];
 }
@@ -27,6 +29,7 @@ const networks: Expectation[] = [
       ["clusterrole/flannel", "clusterrolebinding/flannel"],
     ],
     device: "flannel.1",
+    leases: "/var/lib/cni/networks/cbr0",
     facts: [
       ["ip -d link show flannel.1", /vxlan id 1 .* dstport 8472 nolearning/],
       ["ip neigh show dev flannel.1", /10\.244\.\d+\.0 lladdr \S+ PERMANENT/],
@@ -47,6 +50,7 @@ const networks: Expectation[] = [
   },
   {
     cni: "kindnet",
+    leases: "/run/cni-ipam-state/kindnet",
     daemonSet: ["kube-system", "kindnet"],
     objects: [["clusterrole/kindnet"], ["-n", "kube-system", "serviceaccount/kindnet"]],
     device: "eth0",
@@ -66,6 +70,7 @@ const networks: Expectation[] = [
       ["ippools.crd.projectcalico.org/default-ipv4-ippool"],
     ],
     device: "vxlan.calico",
+    leases: "/var/lib/cni/networks/k8s-pod-network",
     facts: [
       ["ip -d link show vxlan.calico", /vxlan id 4096 .* dstport 4789 nolearning/],
       ["ip route", /blackhole 10\.244\.\d+\.0\/24 proto 80/],
@@ -84,6 +89,7 @@ const networks: Expectation[] = [
   },
   {
     cni: "bridge",
+    leases: "/var/lib/cni/networks/bridge",
     objects: [],
     device: "eth0",
     facts: [
@@ -187,6 +193,24 @@ for (const network of networks)
         "http://192.0.2.10/",
       ]);
       assert.equal(JSON.parse(world.stdout).client, "172.30.0.3");
+    });
+
+    it("takes back the address and the interface of a pod that goes", async () => {
+      const state = `ls ${network.leases}; ip -o link | cut -d@ -f1 | cut -d' ' -f2`;
+      const before = await onNode(nodes[1], state);
+      await cluster.apply(server("p3", nodes[1]));
+      await cluster.kubectl(["wait", "--for=condition=Ready", "pod/p3", "--timeout=60s"]);
+      const address = await addressOf("p3");
+      const leased = await onNode(nodes[1], `ls ${network.leases}`);
+      assert.ok(leased.split("\n").includes(address), `${address} is in ${leased}`);
+      await cluster.kubectl(["delete", "pod", "p3"]);
+      const withoutLast = (text: string) =>
+        text.split("\n").filter((line) => !line.startsWith("last_reserved"));
+      await waitFor(
+        `the traces of p3 to go`,
+        async () => withoutLast(await onNode(nodes[1], state)).join() === withoutLast(before).join(),
+        { timeoutMs: 30_000 },
+      );
     });
 
     if (network.daemonSet === undefined) return;

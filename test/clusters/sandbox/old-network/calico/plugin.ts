@@ -53,7 +53,9 @@ async function add(call: CniCall, name: string): Promise<string> {
 
 /** What is gone already is no error; calico-node may have gone before, with all it knew. */
 async function remove(call: CniCall, name: string): Promise<string> {
-  delegate("host-local", { ...call.config, ipam: { type: "host-local", ranges: [] } }, "DEL");
+  // It releases what the container has, whatever the range, but refuses to start without one.
+  const ipam = { type: "host-local", ranges: [[{ subnet: "192.0.2.0/24" }]] };
+  delegate("host-local", { ...call.config, ipam }, "DEL");
   if (existsSync(`/sys/class/net/${name}`)) ip(`link delete ${name}`);
   const endpoint = path.join(endpointsDir, name);
   if (existsSync(endpoint)) {
