@@ -26,20 +26,29 @@ export class ProbeServer {
     this.#routes = routes;
   }
 
-  /** Listens on all addresses. */
-  async listen(at: typeof ports = ports): Promise<void> {
+  /** Listens on one address, or on all. Returns what stops it at once, connections and all. */
+  async listen(at: typeof ports = ports, address = "::"): Promise<() => void> {
     const web = http.createServer((request, response) => this.#answer(request, response));
     const streams = net.createServer((socket) => this.#serveStream(socket));
-    const udp = dgram.createSocket("udp6");
+    const udp = dgram.createSocket(address.includes(":") ? "udp6" : "udp4");
     udp.on("error", () => {});
     udp.on("message", (message, from) => {
       const answer = JSON.stringify({ ...this.#hello(), echo: message.toString("utf8").slice(0, 64) });
       udp.send(answer, from.port, from.address, () => {});
     });
-    web.listen(at.http, "::");
-    streams.listen(at.stream, "::");
-    udp.bind(at.udp, "::");
+    web.listen(at.http, address);
+    streams.listen(at.stream, address);
+    udp.bind(at.udp, address);
     await Promise.all([once(web, "listening"), once(streams, "listening"), once(udp, "listening")]);
+    let isOpen = true;
+    return () => {
+      if (!isOpen) return;
+      isOpen = false;
+      web.close();
+      streams.close();
+      udp.close();
+      for (const socket of this.#streams) socket.destroy();
+    };
   }
 
   /** Tells every client to go elsewhere, and new ones too. */

@@ -5,7 +5,7 @@ import type { Target } from "./requests.ts";
 import type { ProbePath, StreamRecord } from "./results.ts";
 import type { Sent, Tally } from "./tally.ts";
 
-const frameMs = 1_000;
+const frameMs = 250;
 /** A stream on which nothing comes back for so long is broken. */
 const silenceMs = 30_000;
 
@@ -27,6 +27,8 @@ export class ProbeStream {
   readonly #waiting = new Map<number, Sent>();
   readonly #timer: NodeJS.Timeout;
   readonly #onEnd: () => void;
+  /** Node, or `service`: what its lines are counted for, whoever answers. */
+  readonly #to: string;
   #uid = "";
   #sequence = 0;
   #count = 0;
@@ -36,6 +38,7 @@ export class ProbeStream {
   constructor(id: string, path: ProbePath, to: string, target: Target, host: StreamHost, onEnd: () => void) {
     this.#host = host;
     this.#onEnd = onEnd;
+    this.#to = to;
     const now = host.now();
     this.#lastAnswerMs = now;
     this.record = { id, to, path, openedAtMs: now, frames: 0, maxGapMs: 0 };
@@ -67,7 +70,7 @@ export class ProbeStream {
       return;
     }
     const sequence = ++this.#sequence;
-    this.#waiting.set(sequence, this.#host.tally.sent("stream", this.record.path, this.record.to));
+    this.#waiting.set(sequence, this.#host.tally.sent("stream", this.record.path, this.#to));
     this.#socket.write(`${sequence}\n`);
   }
 
@@ -131,6 +134,7 @@ export class ProbeStream {
       if (end === "broken") this.#host.tally.lost(sent, this.record.error ?? "the stream broke");
       else this.#host.tally.leaving(sent);
     this.#waiting.clear();
+    if (end !== "broken") this.#host.tally.pause(this.#to, { kind: "stream", path: this.record.path });
     this.#onEnd();
   }
 }

@@ -96,9 +96,10 @@ export class Tally {
   }
 
   /** The target is gone for a while on purpose: the time until it is back is no gap. */
-  pause(to: string): void {
+  pause(to: string, only?: { kind: ProbeKind; path: ProbePath }): void {
     for (const series of this.#series.values()) {
-      if (series.to !== to) continue;
+      const isOther = only !== undefined && (series.kind !== only.kind || series.path !== only.path);
+      if (series.to !== to || isOther) continue;
       series.lastAnswerMs = undefined;
       series.resumedMs = this.#now();
     }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Real packets on loopback addresses: two probe servers, one sender, a name server that names one of them.
+import assert from "node:assert/strict";
+import dgram from "node:dgram";
+import { once } from "node:events";
+import { after, test } from "node:test";
+import * as dns from "dns-packet";
+import { waitFor } from "../../lib/wait.ts";
+import { Peers } from "./peers.ts";
+import { Sender, type SenderSettings } from "./sender.ts";
+import { ProbeServer } from "./server.ts";
+import { Tally } from "./tally.ts";
+
+const podPorts = { http: 18_431, stream: 18_432, udp: 18_433 };
+const resolver = dgram.createSocket("udp4");
+resolver.on("message", (message, from) => {
+  const query = dns.decode(message);
+  const name = query.questions![0]!.name;
+  const answer = dns.encode({
+    ...{ type: "response", id: query.id!, questions: query.questions! },
+    answers: [{ type: "A", name, ttl: 5, data: "127.0.0.3" }],
+  });
+  resolver.send(answer, from.port, from.address);
+});
+resolver.bind(0, "127.0.0.1");
+await once(resolver, "listening");
+after(() => resolver.close());
+
+const settings = (dnsPort: number): SenderSettings => ({
+  clusterIPs: ["127.0.0.3"],
+  ...{ nodePorts: podPorts, servicePorts: podPorts, podPorts },
+  dnsServer: { address: "127.0.0.1", port: dnsPort },
+  ...{ serviceName: "probe.test.", headlessName: "pods.probe.test." },
+  totalRate: 200,
+});
+
+/** A sender that already counts, and the server of the pod that it sends to. */
+async function startPair(t: { after(fn: () => unknown): void }) {
+  const server = new ProbeServer({ node: "n2", uid: "b" }, {});
+  const close = await server.listen(podPorts, "127.0.0.3");
+  t.after(close);
+  const now = () => performance.timeOrigin + performance.now();
+  const tally = new Tally("n1", "a", now);
+  const peers = new Peers("a", 6, () => sender.refresh());
+  const host = {
+    tally,
+    now,
+    isLeaving: (uid: string) => peers.isLeaving(uid),
+    onBye: (uid: string) => peers.leave(uid),
+  };
+  const sender = new Sender(settings(resolver.address().port), peers, host, { name: "a", isFirst: false });
+  t.after(() => sender.stop("stopped"));
+  for (const [uid, ip] of [
+    ["a", "127.0.0.2"],
+    ["b", "127.0.0.3"],
+  ] as const)
+    peers.update(
+      {
+        metadata: { name: uid, uid },
+        spec: { nodeName: uid === "a" ? "n1" : "n2" },
+        status: { podIP: ip, hostIP: ip, conditions: [{ type: "Ready", status: "True" }] },
+      },
+      false,
+    );
+  sender.refresh();
+  sender.start();
+  const results = () => tally.results(false);
+  const total = (key: "sent" | "lost" | "leaving") =>
+    results().series.reduce((sum, series) => sum + series[key], 0);
+  return { server, close, sender, results, total };
+}
+
+const soon = { timeoutMs: 120_000, intervalMs: 50 };
+
+test("every path is asked and answered, and streams stand", async (t) => {
+  const { sender, results, total } = await startPair(t);
+  await waitFor("300 requests", () => total("sent") > 300, soon);
+  await sender.stop("stopped");
+  const paths = results().series.map(({ kind, path }) => `${kind} ${path}`);
+  assert.deepEqual(paths.sort(), [
+    ...["dns cluster-ip", "dns headless"],
+    ...["http cluster-ip", "http headless", "http node-port", "http pod"],
+    ...["stream cluster-ip", "stream headless", "stream node-port", "stream pod"],
+    ...["udp cluster-ip", "udp headless", "udp node-port", "udp pod"],
+  ]);
+  assert.equal(total("lost"), 0, JSON.stringify(results().losses));
+  assert.deepEqual(
+    results().streams.map(({ path, end }) => `${path} ${end}`),
+    ["pod stopped", "headless stopped", "cluster-ip stopped", "node-port stopped"],
+  );
+});
+
+test("a pod that says goodbye is asked no more, and nothing is lost by its going", async (t) => {
+  const { server, close, results, total } = await startPair(t);
+  await waitFor("100 requests", () => total("sent") > 100, soon);
+  const toPod = () =>
+    results()
+      .series.filter(({ path }) => path === "pod")
+      .reduce((sum, { sent }) => sum + sent, 0);
+  server.leave();
+  await waitFor("all streams to be moved", () => results().streams.every(({ end }) => end === "moved"), soon);
+  const before = toPod();
+  const sent = total("sent");
+  await waitFor("100 more requests", () => total("sent") > sent + 100, soon);
+  assert.equal(toPod(), before);
+  assert.equal(total("lost"), 0, JSON.stringify(results().losses));
+  close();
+});
+
+test("a pod that is gone without a word is a loss on every path, with a time, and breaks its streams", async (t) => {
+  const { close, results, total } = await startPair(t);
+  await waitFor("100 requests", () => total("sent") > 100, soon);
+  const at = performance.timeOrigin + performance.now();
+  close();
+  await waitFor("losses of HTTP", () => results().losses.some(({ kind }) => kind === "http"), soon);
+  await waitFor("losses of UDP", () => results().losses.some(({ kind }) => kind === "udp"), soon);
+  assert.ok(results().losses.every(({ atMs }) => atMs > at - 1_000));
+  assert.ok(total("lost") > 0 && total("leaving") === 0);
+  assert.ok(results().streams.length >= 4 && results().streams.every(({ end }) => end === "broken"));
+});
