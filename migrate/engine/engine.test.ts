@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine against a real API server (ours), with steps that change ConfigMaps.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { parse } from "yaml";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { sleep, waitFor } from "../../lib/wait.ts";
 import { startTestApiServer, type TestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
@@ -24,9 +23,9 @@ import {
   startMigration,
 } from "./index.ts";
 import {
-  type Credentials,
   connectWith,
   createWorld,
+  credentialsOf,
   fakeKinds,
   type InTheMiddle,
   readWorld,
@@ -36,18 +35,6 @@ let server: TestApiServer;
 let kube: KubeClient;
 let plan: Plan;
 let initial: string;
-
-const decode = (text: string): string => Buffer.from(text, "base64").toString();
-
-function credentialsOf(kubeconfig: string): Credentials {
-  const { clusters, users } = parse(readFileSync(kubeconfig, "utf8"));
-  return {
-    server: clusters[0].cluster.server,
-    ca: decode(clusters[0].cluster["certificate-authority-data"]),
-    cert: decode(users[0].user["client-certificate-data"]),
-    key: decode(users[0].user["client-key-data"]),
-  };
-}
 
 beforeEach(async () => {
   plan = makePlan(sampleInventory(2));

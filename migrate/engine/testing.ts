@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps that change ConfigMaps instead of nodes, so that tests can see what every step did and undid.
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
 import type { ClientConfig } from "../../lib/kube.ts";
 import { KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { Json, Plan, PlanStep, StepKindName } from "../model.ts";
 import { planSteps } from "../plan/index.ts";
 import type { StepContext, StepKind, StepKinds } from "../step-kind.ts";
+
+const decode = (text: string): string => Buffer.from(text, "base64").toString();
 
 /** Where and as whom a test's operator connects. */
 export interface Credentials {
@@ -12,6 +16,17 @@ export interface Credentials {
   ca: string;
   cert: string;
   key: string;
+}
+
+/** Those of a kubeconfig that `startTestApiServer` wrote. */
+export function credentialsOf(kubeconfig: string): Credentials {
+  const { clusters, users } = parse(readFileSync(kubeconfig, "utf8"));
+  return {
+    server: clusters[0].cluster.server,
+    ca: decode(clusters[0].cluster["certificate-authority-data"]),
+    cert: decode(users[0].user["client-certificate-data"]),
+    key: decode(users[0].user["client-key-data"]),
+  };
 }
 
 /** A client without @kubernetes/client-node, which takes long to load. */
