@@ -7,12 +7,14 @@ import { errorMessage } from "../../../../lib/errors.ts";
 import { connectKube } from "../../../../lib/kube-connect.ts";
 import { Informer } from "../../../../lib/kube-informer.ts";
 import { createLogger } from "../../../../lib/log.ts";
+import { sleep } from "../../../../lib/wait.ts";
 import { answerFromZone, encodeAnswer, failure } from "./answer.ts";
 import { askDns, type DnsHandler, serveDns } from "./serve.ts";
 import { Zone } from "./zone.ts";
 
 const upstreamTimeoutMs = 2_000;
 const serverFailure = 2;
+const lingerMs = 5_000;
 /** How old an answer may be after a change: with many Services the names are not rebuilt for every query. */
 const rebuildMs = 50;
 
@@ -42,7 +44,8 @@ export async function main(argv: string[]): Promise<number> {
       response.writeHead(ok ? 200 : 503).end(ok ? "OK\n" : "waiting for the API server\n");
     })
     .listen(Number(values["health-port"]));
-  for (const informer of [services, slices]) void informer.run(stop.signal);
+  const ended = new AbortController();
+  for (const informer of [services, slices]) void informer.run(ended.signal);
   await Promise.all([services.whenSynced(stop.signal), slices.whenSynced(stop.signal)]);
   const upstreams = readResolvers(readFileSync(values["resolv-conf"], "utf8"));
   const handler = createHandler(zone, upstreams, (error) => log.warn("no upstream answers", { error }));
@@ -50,6 +53,9 @@ export async function main(argv: string[]): Promise<number> {
   for (const address of addresses) await serveDns(address, Number(values.port), handler);
   log.info("serving", { part: "dns", domain: values["cluster-domain"], upstreams });
   await new Promise((resolve) => stop.signal.addEventListener("abort", resolve, { once: true }));
+  // Like CoreDNS: until everybody knows that it goes, it still answers.
+  await sleep(lingerMs);
+  ended.abort();
   return 0;
 }
 

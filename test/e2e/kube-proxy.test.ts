@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Services by kube-proxy, as clusters have them before a migration.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { nodeExec } from "../clusters/index.ts";
+import { ClusterUnderTest } from "./cluster-under-test.ts";
+
+for (const [mode, listing] of [
+  ["iptables", ["iptables-save", "-t", "nat"]],
+  ["nftables", ["nft", "list", "table", "ip", "kube-proxy"]],
+] as const)
+  describe(`kube-proxy ${mode}`, () => {
+    let cluster: ClusterUnderTest;
+    before(async () => {
+      cluster = await ClusterUnderTest.create(`e2e-kp-${mode}`, [
+        ...["--cni", "flannel", "--kube-proxy", mode, "--workers", "2"],
+      ]);
+    });
+    after(() => cluster?.delete());
+
+    test("runs on every node and says its mode", async () => {
+      await cluster.kubectl(["-n", "kube-system", "rollout", "status", "ds/kube-proxy", "--timeout=120s"]);
+      const node = `${cluster.name}-worker`;
+      const { stdout } = await nodeExec(cluster.name, node, [
+        "curl",
+        "-sS",
+        "http://127.0.0.1:10249/proxyMode",
+      ]);
+      assert.equal(stdout, mode);
+      await nodeExec(cluster.name, node, ["curl", "-fsS", "http://127.0.0.1:10256/healthz"]);
+      const rules = await nodeExec(cluster.name, node, listing);
+      assert.match(rules.stdout, mode === "iptables" ? /KUBE-SVC-NPX46M4PTMTKRN6Y/ : /map service-ips/);
+    });
+
+    test("Services work by every path, and follow their pods", async () => {
+      const tests = ["services", "no-policies-from-outside", "dns", "life-cycle", "no-interrupted"];
+      const { stdout } = await cluster.shunt(
+        ["connectivity", "test", ...tests.flatMap((name) => ["--test", name])],
+        { timeoutMs: 600_000, allowFailure: true },
+      );
+      assert.match(stdout, /scenarios \d\d passed, 0 failed/, stdout.slice(-4_000));
+    });
+  });
