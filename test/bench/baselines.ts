@@ -41,10 +41,11 @@ const masquerade = {
   ],
 };
 
-type BridgeKind = "plain" | "masquerade" | "flannel";
+type BridgeKind = "plain" | "masquerade" | "vxlan" | "flannel";
 const parts: Record<BridgeKind, readonly [string, string]> = {
   plain: ["r1", "r2"],
   masquerade: ["m1", "m2"],
+  vxlan: ["v1", "v2"],
   flannel: ["x1", "x2"],
 };
 
@@ -86,7 +87,7 @@ export class Baselines {
 
   /**
    * Two nodes with a bridge each: joined by routes alone, the same with the masquerading that pods need to reach the
-   * world, or by a VXLAN device and rules as Flannel leaves them.
+   * world, by a VXLAN device as Flannel sets it up, or that with Flannel's rules.
    */
   async bridges(kind: BridgeKind): Promise<MeasuredPath> {
     const [one, two] = parts[kind];
@@ -99,18 +100,18 @@ export class Baselines {
 
   async #bridgeNode(part: string, node: 1 | 2, kind: BridgeKind): Promise<void> {
     const other = 3 - node;
-    const mtu = kind === "flannel" ? 1450 : 1500;
+    const overlay = kind === "vxlan" || kind === "flannel";
+    const mtu = overlay ? 1450 : 1500;
     const vxlanMac = (number: number) => `02:00:00:00:99:0${number}`;
-    const remote =
-      kind !== "flannel"
-        ? [`route add 10.9.${other}.0/24 via 172.29.0.${other}`]
-        : [
-            `link add flannel mtu 1450 address ${vxlanMac(node)} type vxlan id 1 local 172.29.0.${node} dev eth0 dstport 8472 nolearning`,
-            "link set flannel up",
-            `address add 10.9.${node}.0/32 dev flannel`,
-            `neigh replace 10.9.${other}.0 lladdr ${vxlanMac(other)} dev flannel`,
-            `route add 10.9.${other}.0/24 via 10.9.${other}.0 dev flannel onlink`,
-          ];
+    const remote = !overlay
+      ? [`route add 10.9.${other}.0/24 via 172.29.0.${other}`]
+      : [
+          `link add flannel mtu 1450 address ${vxlanMac(node)} type vxlan id 1 local 172.29.0.${node} dev eth0 dstport 8472 nolearning`,
+          "link set flannel up",
+          `address add 10.9.${node}.0/32 dev flannel`,
+          `neigh replace 10.9.${other}.0 lladdr ${vxlanMac(other)} dev flannel`,
+          `route add 10.9.${other}.0/24 via 10.9.${other}.0 dev flannel onlink`,
+        ];
     await this.#ip(part, [
       "link set eth0 up",
       `address add 172.29.0.${node}/24 dev eth0`,
@@ -121,13 +122,17 @@ export class Baselines {
       "link set pod master cni0 up",
       ...remote,
     ]);
-    const rules =
-      kind === "flannel" ? masquerade.flannel(node) : kind === "plain" ? [] : masquerade.bridge(node);
+    const rules = {
+      plain: [],
+      vxlan: [],
+      masquerade: masquerade.bridge(node),
+      flannel: masquerade.flannel(node),
+    }[kind];
     if (rules.length > 0)
       await run("nsenter", [`--net=${this.#netns(part)}`, "iptables-restore", "--noflush"], {
         input: `${rules.join("\n")}\n`,
       });
-    if (kind === "flannel") {
+    if (overlay) {
       const entry = ["fdb", "append", vxlanMac(other), "dev", "flannel", "dst", `172.29.0.${other}`, "self"];
       await run("bridge", ["-n", `${this.#prefix}${part}`, ...entry]);
     }

@@ -25,6 +25,7 @@ const comparisons: Record<string, readonly [ours: string, theirs: string]> = {
   across_nodes_routed_vs_veth: ["routed", "veth"],
   across_nodes_routed_vs_bridge_routes: ["routed", "bridgeRoutes"],
   across_nodes_routed_vs_bridge_masquerade: ["routed", "bridgeMasquerade"],
+  across_nodes_vxlan_vs_plain_vxlan: ["vxlan", "plainVxlan"],
   across_nodes_vxlan_vs_flannel_vxlan: ["vxlan", "flannelVxlan"],
 };
 
@@ -61,6 +62,7 @@ async function openPaths(
   const veth = await baselines.veth();
   const bridgeRoutes = await baselines.bridges("plain");
   const bridgeMasquerade = await baselines.bridges("masquerade");
+  const plainVxlan = await baselines.bridges("vxlan");
   const flannelVxlan = await baselines.bridges("flannel");
   const direct = await parts.openLab({ name: `sd${suffix}`, routing: "direct" });
   finalizers.push(() => direct.close());
@@ -72,6 +74,7 @@ async function openPaths(
     bridgeRoutes,
     bridgeMasquerade,
     routed: { client: direct.netns("n1p1"), server: direct.netns("n2p1"), address: "10.244.2.11" },
+    plainVxlan,
     flannelVxlan,
     vxlan: { client: tunnel.netns("n1p1"), server: tunnel.netns("n2p1"), address: "10.244.2.11" },
   };
