@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { ShuntError } from "../../lib/errors.ts";
+import { resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
+import { waitFor } from "../../lib/wait.ts";
 import {
   startTestControlPlane,
   type TestControlPlane,
@@ -46,7 +48,7 @@ beforeEach(async () => {
   await cordon(plane.client, node, { by: "test" });
 });
 
-const quick = { retryMs: 20, pollMs: 20, timeoutSeconds: 20 };
+const quick = { replacementTimeoutSeconds: 0, retryMs: 20, pollMs: 20, timeoutSeconds: 20 };
 const drain = (options: DrainOptions = {}) =>
   drainNode(kube, node, { ...quick, ...options, onProgress: (event) => events.push(event) });
 const find = (name: string) => plane.client.find(podPath(namespace, name));
@@ -393,4 +395,41 @@ test("an abort ends it at once", async () => {
     if (events.some(({ type }) => type === "blocked")) stop.abort(new Error("stopped by the operator"));
   }, 10);
   await assert.rejects(drained, /stopped by the operator/).finally(() => clearInterval(stopOnBlocked));
+});
+
+/** Two pods of a controller that nobody runs; its count of ready pods is what one says. */
+async function makeReplicated(): Promise<(ready: number) => Promise<unknown>> {
+  const path = resourcePath("v1", "replicationcontrollers", namespace);
+  const labels = { app: "dns" };
+  const template = { metadata: { labels }, spec: { containers: [{ name: "main", image: "one" }] } };
+  const { metadata } = await plane.client.create(path, {
+    apiVersion: "v1",
+    kind: "ReplicationController",
+    metadata: { name: "dns" },
+    spec: { replicas: 2, selector: labels, template },
+  });
+  const reference = { apiVersion: "v1", kind: "ReplicationController", name: "dns", uid: metadata.uid! };
+  for (const name of ["dns-1", "dns-2"])
+    await make(name, { ownerReferences: [{ ...reference, controller: true }] });
+  return (ready) =>
+    plane.client.patch(`${path}/dns/status`, "merge", { status: { replicas: 2, readyReplicas: ready } });
+}
+
+test("pods of one controller go one after another, each when the one before is replaced", async () => {
+  const setReady = await makeReplicated();
+  await setReady(1);
+  const draining = drain({ replacementTimeoutSeconds: 20 });
+  await waitFor("the first to go", async () => (await find("dns-1")) === undefined, { timeoutMs: 10_000 });
+  const waits = () => events.some(({ message }) => /1 of 2 pods ready/.test(message));
+  await waitFor("the second to wait", async () => waits(), { timeoutMs: 10_000 });
+  assert.equal(kube.removals.length, 1);
+  assert.equal((await find("dns-2"))?.metadata.deletionTimestamp, undefined);
+  await setReady(2);
+  assert.deepEqual((await draining).evicted, [key("dns-1"), key("dns-2")]);
+});
+
+test("a replacement that never comes delays a drain and does not end it", async () => {
+  await makeReplicated();
+  assert.equal((await drain({ replacementTimeoutSeconds: 1 })).evicted.length, 2);
+  assert.ok(events.some(({ type, message }) => type === "warning" && /goes all the same/.test(message)));
 });

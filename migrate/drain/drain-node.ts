@@ -7,7 +7,8 @@ import { type Blocker, DrainError } from "./drain-error.ts";
 import { type DrainOptions, type DrainSettings, drainSettings } from "./options.ts";
 import { type Deadline, deadlineIn, persist, requestTimeoutMs } from "./persist.ts";
 import { daemonSetOf, judgePod, type PodVerdict } from "./pod-filters.ts";
-import { type Drain, removePod } from "./remove-pod.ts";
+import { type Drain, type Outcome, removePod } from "./remove-pod.ts";
+import { groupsOf, waitForReplacement } from "./replacement.ts";
 
 /** What a drain did. Pods are `namespace/name`. */
 export interface DrainResult {
@@ -30,7 +31,7 @@ interface Judged {
 }
 
 /**
- * Evicts all pods of a node that is cordoned, all at once, and waits until they are gone. Evicts none when a filter
+ * Evicts all pods of a node that is cordoned, those of one controller one after another, and waits until they are gone. Evicts none when a filter
  * refuses one. Always ends: at the latest with a DrainError at the deadline, which names what is left and why.
  */
 export async function drainNode(
@@ -163,15 +164,20 @@ async function evictAll(
     result.skipped.push({ pod: nameOf(pod), reason: verdict.reason ?? "" });
     drain.report("skipped", pod, verdict.reason ?? "");
   }
-  // All at once: a pod may be held by a budget until another one, evicted too, runs elsewhere.
+  // Controllers side by side: a pod may be held by a budget until another one, evicted too, runs elsewhere.
   const outcomes = await Promise.all(
-    going.map(async (pod) => {
-      const outcome = await removePod(drain, pod);
-      if (outcome.result !== "blocked") left--;
-      return outcome;
+    groupsOf(going).map(async (group) => {
+      const results: Outcome[] = [];
+      for (const [index, pod] of group.entries()) {
+        if (index > 0) await waitForReplacement(drain, group[index - 1]!);
+        const outcome = await removePod(drain, pod);
+        if (outcome.result !== "blocked") left--;
+        results.push(outcome);
+      }
+      return results;
     }),
   );
-  for (const outcome of outcomes) {
+  for (const outcome of outcomes.flat()) {
     if (outcome.result === "blocked") result.blocked.push(outcome.blocker);
     else if (outcome.result === "given-up") result.givenUp.push(nameOf(outcome.pod));
     else result.evicted.push(nameOf(outcome.pod));

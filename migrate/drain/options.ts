@@ -16,6 +16,11 @@ export interface DrainOptions {
   gracePeriodSeconds?: number;
   /** One deadline for evicting and waiting. Default and 0: 1,800; there always is one. */
   timeoutSeconds?: number;
+  /**
+   * How long a pod waits until its controller has replaced the one before it, budget or not. Default 60; 0: all at
+   * once, as kubectl does it.
+   */
+  replacementTimeoutSeconds?: number;
   /** Only pods with these labels. */
   podSelector?: string;
   /** Delete instead of evict, which goes past disruption budgets. */
@@ -66,6 +71,7 @@ export function drainSettings(options: DrainOptions): DrainSettings {
     deleteEmptydirData: options.deleteEmptydirData ?? false,
     gracePeriodSeconds: whole("gracePeriodSeconds", options.gracePeriodSeconds ?? -1, -1),
     timeoutSeconds: timeoutSeconds === 0 ? DEFAULT_TIMEOUT_SECONDS : timeoutSeconds,
+    replacementTimeoutSeconds: whole("replacementTimeoutSeconds", options.replacementTimeoutSeconds ?? 60, 0),
     podSelector: options.podSelector ?? "",
     disableEviction: options.disableEviction ?? false,
     skipWaitForDeleteTimeoutSeconds: whole(
