@@ -159,6 +159,12 @@ for (const network of networks)
     });
     after(async () => cluster?.delete());
 
+    /** What still gets an interface would change what a test compares. */
+    const everyPodHasAddress = async (): Promise<boolean> => {
+      const { items } = await cluster.get("pods", "-A");
+      return items.every((pod: any) => pod.status.podIP !== undefined);
+    };
+
     it("has Ready nodes and the objects that it is known by", async () => {
       const { items } = await cluster.get("nodes");
       for (const node of items)
@@ -197,6 +203,7 @@ for (const network of networks)
 
     it("takes back the address and the interface of a pod that goes", async () => {
       const state = `ls ${network.leases}; ip -o link | cut -d@ -f1 | cut -d' ' -f2`;
+      await waitFor("every pod to have its address", everyPodHasAddress, { timeoutMs: 60_000 });
       const before = await onNode(nodes[1], state);
       await cluster.apply(server("p3", nodes[1]));
       await cluster.kubectl(["wait", "--for=condition=Ready", "pod/p3", "--timeout=60s"]);
