@@ -14,9 +14,10 @@ import {
   cidrsOverlap,
   parseCidr,
 } from "./addresses.ts";
+import { formatCommand } from "./format-command.ts";
 import { connectInCluster } from "./kube-connect.ts";
 import { createLogger } from "./log.ts";
-import { formatCommand, RunError, run } from "./run.ts";
+import { RunError, run } from "./run.ts";
 import { progressStyle, runSteps, type Step } from "./steps.ts";
 import { VERSION } from "./version.ts";
 import { waitFor, withDeadline } from "./wait.ts";

@@ -2,6 +2,7 @@
 import type { Readable, Writable } from "node:stream";
 import { execa, type Options } from "execa";
 import { ShuntError } from "./errors.ts";
+import { formatCommand } from "./format-command.ts";
 
 /** How one subprocess is run. Every one has a deadline. */
 export interface RunOptions {
@@ -38,13 +39,6 @@ export class RunError extends ShuntError {
     this.name = "RunError";
     this.result = result;
   }
-}
-
-/** The command in a form that a person can paste into a POSIX shell. */
-export function formatCommand(file: string, args: readonly string[]): string {
-  return [file, ...args]
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
-    .join(" ");
 }
 
 /** Runs a program to its end: the one seam through which every subprocess goes. Throws RunError. */

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { Ask, ClusterLook, ContextLook, WizardFlags, WizardPlan } from "../../installer/wizard/index.ts";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import { formatCommand } from "../../lib/run.ts";
+import { formatCommand } from "../../lib/format-command.ts";
 import type { CliEnv } from "./env.ts";
 import { collect, withKubeOptions } from "./options.ts";
 

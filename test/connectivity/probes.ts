@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Family, hostPort } from "../../lib/addresses.ts";
 import { ShuntError } from "../../lib/errors.ts";
-import { formatCommand } from "../../lib/run.ts";
+import { formatCommand } from "../../lib/format-command.ts";
 import type { Action } from "./action.ts";
 import type { DialAnswer } from "./dial.ts";
 import type { DnsAnswer } from "./dns-query.ts";

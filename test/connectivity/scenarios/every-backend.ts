@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../../lib/errors.ts";
-import { formatCommand } from "../../../lib/run.ts";
+import { formatCommand } from "../../../lib/format-command.ts";
 import type { Scenario } from "../suite.ts";
 import { echoesOf, needsTwoNodes, type World } from "../world.ts";
 
