@@ -52,37 +52,36 @@ export async function findKubeProxy(kube: KubeClient): Promise<ExistingPart | un
   return { name: "kube-proxy", namespace: "kube-system", daemonSet: object.metadata.name ?? "", object };
 }
 
-/**
- * Waits while a node has no pod range: it gets one some seconds after it joined. When the time is over it returns
- * as well, and the checks judge.
- */
-export async function waitForPodRanges(
+interface WaitForNodes {
+  timeoutMs: number;
+  intervalMs?: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Waits until it is so of every node. When the time is over it returns as well: whoever needs it judges. */
+async function waitForNodes(
   kube: KubeClient,
-  options: { timeoutMs: number; intervalMs?: number; signal?: AbortSignal },
+  isSo: (node: KubeObject) => boolean,
+  options: WaitForNodes,
 ): Promise<void> {
   const deadline = Date.now() + options.timeoutMs;
   while (Date.now() < deadline) {
     const nodes = await kube.list(resourcePath("v1", "nodes"));
-    if (nodes.items.every((node) => (node.spec?.podCIDRs ?? []).length > 0)) return;
+    if (nodes.items.every(isSo)) return;
     await sleep(options.intervalMs ?? 500, options.signal);
   }
 }
 
+/** Waits while a node has no pod range: it gets one some seconds after it joined. */
+export const waitForPodRanges = (kube: KubeClient, options: WaitForNodes): Promise<void> =>
+  waitForNodes(kube, ({ spec }) => (spec?.podCIDRs ?? []).length > 0, options);
+
 /**
  * Waits while a node that has just got its pod network still counts as not ready: the kubelet and the node controller
- * take some seconds to see it. When the time is over it returns as well; a node may be unready for reasons of its own.
+ * take some seconds to see it.
  */
-export async function waitForReadyNodes(
-  kube: KubeClient,
-  options: { timeoutMs: number; intervalMs?: number; signal?: AbortSignal },
-): Promise<void> {
-  const deadline = Date.now() + options.timeoutMs;
-  while (Date.now() < deadline) {
-    const nodes = await kube.list(resourcePath("v1", "nodes"));
-    if (nodes.items.every(isReady)) return;
-    await sleep(options.intervalMs ?? 500, options.signal);
-  }
-}
+export const waitForReadyNodes = (kube: KubeClient, options: WaitForNodes): Promise<void> =>
+  waitForNodes(kube, isReady, options);
 
 const isReady = ({ status, spec }: KubeObject): boolean =>
   (status?.conditions ?? []).some(

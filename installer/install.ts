@@ -99,7 +99,7 @@ export function installSteps(): Step<InstallContext>[] {
       async run(context) {
         await waitForPodRanges(context.kube, {
           timeoutMs: podRangesTimeoutMs,
-          ...(context.signal ? { signal: context.signal } : {}),
+          signal: context.signal,
         });
         context.facts = await gatherFacts(context.kube, context.values);
         const findings = await checkCluster(context.kube, context.values, context.facts);
@@ -240,7 +240,7 @@ async function verify(context: InstallContext): Promise<string> {
   if (context.values.modes.podNetwork === "active")
     await waitForReadyNodes(context.kube, {
       timeoutMs: readyNodesTimeoutMs,
-      ...(context.signal ? { signal: context.signal } : {}),
+      signal: context.signal,
     });
   return `${status.nodes.length} nodes Ready`;
 }

@@ -23,7 +23,9 @@ export const recreateStep: StepKind = {
     );
     if (left.length === 0) return undefined;
     const names = left.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(", ");
-    throw new ShuntError(`pods on the old network are left: ${names}`);
+    throw new ShuntError(`pods on the old network are left: ${names}`, {
+      remedy: "Delete them, so that their controllers make them anew, then: shunt migrate resume",
+    });
   },
   // Whatever came to the node since has to leave it before it is switched back.
   undo: drain,

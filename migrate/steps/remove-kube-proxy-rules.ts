@@ -65,6 +65,7 @@ export const removeKubeProxyRulesStep: StepKind = {
     if (items.length === 0) return undefined;
     throw new ShuntError(
       `kube-proxy's rules are left on node ${step.node}: ${JSON.stringify(items.slice(0, 5))}`,
+      { remedy: "See that no kube-proxy runs on the node any more, then: shunt migrate resume" },
     );
   },
   // The rules themselves come back with kube-proxy.
