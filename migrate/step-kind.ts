@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeClient } from "../lib/kube.ts";
-import type {
-  Json,
-  NodeGroupProvider,
-  NodeTask,
-  Plan,
-  PlanStep,
-  StepKindName,
-  VerifyConnectivity,
-} from "./model.ts";
+import type { Json } from "./model/journal.ts";
+import type { Plan, PlanStep, StepKindName } from "./model/plan.ts";
+import type { NodeGroupProvider, NodeTask, VerifyConnectivity } from "./model/tools.ts";
 
 /** Starts and stops the probes; what they see reaches the run through a Monitor. */
 export interface ProbeControl {

@@ -2,7 +2,8 @@
 import { Command, Option } from "commander";
 import { ShuntError } from "../../lib/errors.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
-import type { Finding, Inventory, Strategy } from "../../migrate/model.ts";
+import type { Finding, Inventory } from "../../migrate/model/inventory.ts";
+import type { Strategy } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, collect, withKubeOptions } from "./options.ts";
 

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
-import type { Plan, PlanOptions, Strategy } from "../../migrate/model.ts";
+import type { Plan, PlanOptions, Strategy } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, collect, parseDuration, withKubeOptions } from "./options.ts";
 

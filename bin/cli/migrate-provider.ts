@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { NodeGroupProvider } from "../../migrate/model.ts";
+import type { NodeGroupProvider } from "../../migrate/model/tools.ts";
 
 /** People make and remove the nodes; Shunt says what to do, and the step waits until it is done. */
 export function manualProvider(say: (message: string) => void): NodeGroupProvider {

@@ -5,7 +5,7 @@ import { errorMessage, ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { Operator, Outcome, RunEvent } from "../../migrate/engine/index.ts";
-import type { Plan } from "../../migrate/model.ts";
+import type { Plan } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { type PlanFlags, planFor, withPlanOptions } from "./migrate-plan.ts";
 import { migrationTools } from "./migrate-tools.ts";

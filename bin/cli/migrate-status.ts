@@ -3,7 +3,8 @@ import { Command } from "commander";
 import type { KubeClient } from "../../lib/kube.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { MigrationRecord } from "../../migrate/engine/index.ts";
-import type { MigrationStatus, ResidueItem } from "../../migrate/model.ts";
+import type { MigrationStatus } from "../../migrate/model/journal.ts";
+import type { ResidueItem } from "../../migrate/model/report.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, parseDuration, withKubeOptions } from "./options.ts";
 

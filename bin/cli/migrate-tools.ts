@@ -2,7 +2,7 @@
 import { Writable } from "node:stream";
 import { ShuntError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
-import type { Monitor, VerifyConnectivity } from "../../migrate/model.ts";
+import type { Monitor, VerifyConnectivity } from "../../migrate/model/tools.ts";
 import type { StepTools } from "../../migrate/step-kind.ts";
 import type { CliEnv } from "./env.ts";
 import { manualProvider } from "./migrate-provider.ts";

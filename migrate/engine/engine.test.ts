@@ -8,7 +8,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { sleep, waitFor } from "../../lib/wait.ts";
 import { startTestApiServer, type TestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
-import type { Plan } from "../model.ts";
+import type { Plan } from "../model/plan.ts";
 import { makePlan, planSteps } from "../plan/index.ts";
 import { sampleInventory } from "../plan/testing.ts";
 import {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
-import type { PlannedNode, PlanPhase } from "../model.ts";
+import type { PlannedNode, PlanPhase } from "../model/plan.ts";
 import { stepAt, wavesOf } from "../plan/index.ts";
 import { Paused } from "./control.ts";
 import { undoNode } from "./rollback.ts";

@@ -2,7 +2,8 @@
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { Monitor, Plan } from "../model.ts";
+import type { Plan } from "../model/plan.ts";
+import type { Monitor } from "../model/tools.ts";
 import type { StepKinds, StepTools } from "../step-kind.ts";
 import { Control } from "./control.ts";
 import { applyDefinitions, migrations } from "./definitions.ts";

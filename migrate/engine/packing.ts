@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { gunzipSync, gzipSync } from "node:zlib";
 import { ShuntError } from "../../lib/errors.ts";
-import type { JournalEntry } from "../model.ts";
+import type { JournalEntry } from "../model/journal.ts";
 
 /** Above this, what an entry remembers is compressed. */
 const packAboveBytes = 4 * 1024;

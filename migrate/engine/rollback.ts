@@ -2,7 +2,7 @@
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
 import { sleep } from "../../lib/wait.ts";
-import type { PlannedNode, PlanPhase, PlanStep } from "../model.ts";
+import type { PlannedNode, PlanPhase, PlanStep } from "../model/plan.ts";
 import { stepAt, wavesOf } from "../plan/index.ts";
 import { Paused } from "./control.ts";
 import { contextOf, kindOf, type Outcome, type Run, write } from "./run.ts";

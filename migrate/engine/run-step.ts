@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
 import { sleep } from "../../lib/wait.ts";
-import type { JournalEntry, PlanStep } from "../model.ts";
+import type { JournalEntry } from "../model/journal.ts";
+import type { PlanStep } from "../model/plan.ts";
 import type { StepKind } from "../step-kind.ts";
 import { Paused } from "./control.ts";
 import { contextOf, kindOf, type Run, write } from "./run.ts";

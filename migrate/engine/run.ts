@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ShuntError } from "../../lib/errors.ts";
-import type { JournalEntry, Json, MigrationPhase, Monitor, PlanStep, StepState } from "../model.ts";
+import type { JournalEntry, Json, MigrationPhase, StepState } from "../model/journal.ts";
+import type { PlanStep } from "../model/plan.ts";
+import type { Monitor } from "../model/tools.ts";
 import type { StepContext, StepKind, StepKinds, StepTools } from "../step-kind.ts";
 import type { Control } from "./control.ts";
 import type { EventWriter } from "./events.ts";

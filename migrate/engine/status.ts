@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeClient } from "../../lib/kube.ts";
-import type { JournalEntry, MigrationStatus, PlanStep } from "../model.ts";
+import type { JournalEntry, MigrationStatus } from "../model/journal.ts";
+import type { PlanStep } from "../model/plan.ts";
 import { Journal, type MigrationState } from "./journal.ts";
 import { leaseHolder } from "./lease.ts";
 import { findMigration } from "./operate.ts";

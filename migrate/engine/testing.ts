@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import type { ClientConfig } from "../../lib/kube.ts";
 import { KubeClient, resourcePath } from "../../lib/kube.ts";
-import type { Json, Plan, PlanStep, StepKindName } from "../model.ts";
+import type { Json } from "../model/journal.ts";
+import type { Plan, PlanStep, StepKindName } from "../model/plan.ts";
 import { planSteps } from "../plan/index.ts";
 import type { StepContext, StepKind, StepKinds } from "../step-kind.ts";
 

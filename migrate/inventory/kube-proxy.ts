@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KubeProxy, KubeProxyMode } from "../model.ts";
+import type { KubeProxy, KubeProxyMode } from "../model/inventory.ts";
 import { configOf, type DaemonSet, type Evidence, readable } from "./network/evidence.ts";
 import type { PodTally } from "./pods.ts";
 

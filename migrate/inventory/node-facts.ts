@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { InventoryNode, NodeFacts } from "../model.ts";
+import type { InventoryNode, NodeFacts } from "../model/inventory.ts";
 import { addSample, emptySample, type NetworkDetails } from "./details.ts";
 
 /** A node task may hand over more than NodeFacts: the kernel settings that it saw. */

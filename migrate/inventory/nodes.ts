@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { InventoryNode, NodeFacts } from "../model.ts";
+import type { InventoryNode, NodeFacts } from "../model/inventory.ts";
 import { emptySample, type NodeDetails } from "./details.ts";
 import { PlatformTally } from "./platform.ts";
 import { quantity } from "./quantity.ts";

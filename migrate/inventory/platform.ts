@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { Platform } from "../model.ts";
+import type { Platform } from "../model/inventory.ts";
 
 interface Sign {
   platform: Platform;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { DrainConcern } from "../model.ts";
+import type { DrainConcern } from "../model/inventory.ts";
 import type { BudgetIndex } from "./budgets.ts";
 import { addSample, type PodDetails } from "./details.ts";
 import { emptyPodDetails } from "./empty-details.ts";

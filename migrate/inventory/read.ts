@@ -2,7 +2,7 @@
 import { ShuntError } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { Inventory, NodeFacts, Platform } from "../model.ts";
+import type { Inventory, NodeFacts, Platform } from "../model/inventory.ts";
 import { BudgetIndex } from "./budgets.ts";
 import { readRanges } from "./cluster-ranges.ts";
 import type { InventoryDetails } from "./details.ts";

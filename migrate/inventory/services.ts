@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { Counts } from "../model.ts";
+import type { Counts } from "../model/inventory.ts";
 import { addSample, type ServiceDetails } from "./details.ts";
 import { emptyServiceDetails } from "./empty-details.ts";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { matchesSelector } from "../../lib/label-selector.ts";
-import type { Webhook } from "../model.ts";
+import type { Webhook } from "../model/inventory.ts";
 import type { WebhookDetails } from "./details.ts";
 import type { ClusterSource } from "./source.ts";
 

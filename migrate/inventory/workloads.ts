@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { DrainConcern, DrainWorkload, ObjectRef } from "../model.ts";
+import type { DrainConcern, DrainWorkload, ObjectRef } from "../model/inventory.ts";
 import type { BudgetConcern } from "./details.ts";
 
 /** The workload of a pod: its Deployment where the name of its ReplicaSet tells, else its controller, else itself. */

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { release } from "node:os";
 import path from "node:path";
 import { gunzipSync } from "node:zlib";
-import type { KubeProxyForm, KubeProxyMode, NodeFacts } from "../model.ts";
+import type { KubeProxyForm, KubeProxyMode, NodeFacts } from "../model/inventory.ts";
 import { confFolder, readConfFiles } from "./cni-files.ts";
 import { type FirewallTable, procNet, readFirewall } from "./firewall.ts";
 import type { Host } from "./host.ts";

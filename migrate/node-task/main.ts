@@ -2,7 +2,7 @@
 import type { Writable } from "node:stream";
 import { parseArgs } from "node:util";
 import { errorMessage, ShuntError, UsageError } from "../../lib/errors.ts";
-import type { NodeTaskKind } from "../model.ts";
+import type { NodeTaskKind } from "../model/tools.ts";
 import { Host } from "./host.ts";
 import { performers } from "./perform.ts";
 import { joinArgs, type TaskDocument } from "./task-document.ts";

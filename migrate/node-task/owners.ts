@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // By what the parts of a node are known that a pod network or kube-proxy leaves.
-import type { NetworkKind } from "../model.ts";
+import type { NetworkKind } from "../model/inventory.ts";
 import type { SavedRule } from "./iptables-save.ts";
 
 /** What belongs to one network, or to kube-proxy. */

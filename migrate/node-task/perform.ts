@@ -3,7 +3,7 @@
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import type { NodeTaskKind } from "../model.ts";
+import type { NodeTaskKind } from "../model/tools.ts";
 import { type ServiceDestinations, translatedBy, visitConnections } from "./conntrack.ts";
 import { gatherNodeFacts } from "./facts.ts";
 import type { Host } from "./host.ts";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import path from "node:path";
-import type { OldNetwork, ResidueItem } from "../model.ts";
+import type { OldNetwork } from "../model/inventory.ts";
+import type { ResidueItem } from "../model/report.ts";
 import { type ConfFile, confFilesOf, confFolder, readConfFiles } from "./cni-files.ts";
 import { type FirewallPart, partsOf, procNet, readFirewall } from "./firewall.ts";
 import type { Host } from "./host.ts";

@@ -5,7 +5,8 @@ import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject, OwnerReference } from "../../lib/kube-object.ts";
 import { sleep } from "../../lib/wait.ts";
 import { type Deadline, deadlineIn, leftMs, persist, requestTimeoutMs } from "../drain/persist.ts";
-import type { Json, NodeTask, NodeTaskKind } from "../model.ts";
+import type { Json } from "../model/journal.ts";
+import type { NodeTask, NodeTaskKind } from "../model/tools.ts";
 import { readTaskDocument } from "./task-document.ts";
 import { taskPod } from "./task-pod.ts";
 

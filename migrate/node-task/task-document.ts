@@ -2,7 +2,7 @@
 // How arguments get into the pod of a task, and its result out.
 import { gunzipSync, gzipSync } from "node:zlib";
 import { ShuntError } from "../../lib/errors.ts";
-import type { Json } from "../model.ts";
+import type { Json } from "../model/journal.ts";
 
 /** The one line that a task prints. */
 export type TaskDocument = { shuntNodeTask: 1 } & (

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from "node:crypto";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { Json, NodeTaskKind } from "../model.ts";
+import type { Json } from "../model/journal.ts";
+import type { NodeTaskKind } from "../model/tools.ts";
 import { splitArgs } from "./task-document.ts";
 
 interface PodRequest {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
 import { ShuntError } from "../../lib/errors.ts";
-import type { Inventory, Plan, PlanBasis } from "../model.ts";
+import type { Inventory } from "../model/inventory.ts";
+import type { Plan, PlanBasis } from "../model/plan.ts";
 import { basisOf } from "./make-plan.ts";
 
 /** One thing in which the cluster is not what the plan was made for. */

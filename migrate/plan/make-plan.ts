@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
-import type {
-  Finding,
-  Inventory,
-  InventoryNode,
-  Plan,
-  PlanBasis,
-  PlannedNode,
-  PlanOptions,
-  PlanPhase,
-  StepKindName,
-} from "../model.ts";
+import type { Finding, Inventory, InventoryNode } from "../model/inventory.ts";
+import type { Plan, PlanBasis, PlannedNode, PlanOptions, PlanPhase, StepKindName } from "../model/plan.ts";
 import { expectedSeconds } from "./steps.ts";
 import { template } from "./templates.ts";
 

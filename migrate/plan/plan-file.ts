@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { Ajv } from "ajv";
 import { parse, stringify } from "yaml";
 import { errorMessage, UsageError } from "../../lib/errors.ts";
-import type { Plan } from "../model.ts";
+import type { Plan } from "../model/plan.ts";
 import { planSteps, wavesOf } from "./steps.ts";
 
 const text = { type: "string", maxLength: 4096 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Inventory } from "../model.ts";
+import type { Inventory } from "../model/inventory.ts";
 import {
   comparePlan,
   formatPlan,

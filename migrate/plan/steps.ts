@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Plan, PlannedNode, PlanPhase, PlanStep, StepTemplate } from "../model.ts";
+import type { Plan, PlannedNode, PlanPhase, PlanStep, StepTemplate } from "../model/plan.ts";
 
 const secondsPerPod: Partial<Record<StepTemplate["kind"], (node: PlannedNode) => number>> = {
   drain: ({ networkedPods, pinnedPods }) => 1.5 * Math.max(0, networkedPods - pinnedPods),

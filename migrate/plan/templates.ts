@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Inventory, PlanOptions, StepKindName, StepTemplate } from "../model.ts";
+import type { Inventory } from "../model/inventory.ts";
+import type { PlanOptions, StepKindName, StepTemplate } from "../model/plan.ts";
 
 type Write = (inventory: Inventory, options: PlanOptions) => Omit<StepTemplate, "kind">;
 

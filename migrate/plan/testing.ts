@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inventories for tests: a flannel cluster of any size.
-import type { Inventory, InventoryNode } from "../model.ts";
+import type { Inventory, InventoryNode } from "../model/inventory.ts";
 
 const node = (name: string, index: number, roles: InventoryNode["roles"]): InventoryNode => ({
   name,

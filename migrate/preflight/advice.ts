@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Finding } from "../model.ts";
+import type { Finding } from "../model/inventory.ts";
 import { type CheckContext, info } from "./check.ts";
 
 /** Services from which kube-proxy's lists are measured in latency, and in lost connections. */

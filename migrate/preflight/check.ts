@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { InventoryDetails, Sample } from "../inventory/details.ts";
-import type { Finding, Inventory, Severity, Strategy } from "../model.ts";
+import type { Finding, Inventory, Severity } from "../model/inventory.ts";
+import type { Strategy } from "../model/plan.ts";
 
 /** What is going to be done, as far as it decides what stands in the way. */
 export interface PreflightOptions {

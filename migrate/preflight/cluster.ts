@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Finding } from "../model.ts";
+import type { Finding } from "../model/inventory.ts";
 import { block, type CheckContext, info, warn } from "./check.ts";
 
 /** The API server's version, what could not be read, and who owns the cluster's parts. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { workloadName } from "../inventory/workloads.ts";
-import type { DrainConcern, DrainWorkload, Finding, Severity } from "../model.ts";
+import type { DrainConcern, DrainWorkload, Finding, Severity } from "../model/inventory.ts";
 import { block, type CheckContext, finding, info, limited, named, warn } from "./check.ts";
 
 interface Rule {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Finding, Inventory, Severity } from "../model.ts";
+import type { Finding, Inventory, Severity } from "../model/inventory.ts";
 
 const titles: Record<Severity, string> = { block: "BLOCKS", warn: "WARNING", info: "INFO" };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { InventoryDetails } from "../inventory/details.ts";
 import { emptyDetails } from "../inventory/empty-details.ts";
-import type { Finding, Inventory, Severity } from "../model.ts";
+import type { Finding, Inventory, Severity } from "../model/inventory.ts";
 import { advise } from "./advice.ts";
 import type { Check, CheckContext, PreflightOptions } from "./check.ts";
 import { checkCluster } from "./cluster.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressBytes, type Cidr, cidrContains, cidrsOverlap, parseCidr } from "../../lib/addresses.ts";
-import type { Finding, OldNetwork } from "../model.ts";
+import type { Finding, OldNetwork } from "../model/inventory.ts";
 import { block, type CheckContext, info, limited, named, warn } from "./check.ts";
 import { objectName } from "./cluster.ts";
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { NodeDetails } from "../inventory/details.ts";
-import type { Finding, InventoryNode } from "../model.ts";
+import type { Finding, InventoryNode } from "../model/inventory.ts";
 import { block, type CheckContext, info, limited, namedList, warn } from "./check.ts";
 
 /** Every node: can it run the agent, and is it well enough to be touched. */

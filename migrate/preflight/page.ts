@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { VERSION } from "../../lib/version.ts";
-import type { Finding, Inventory, Severity } from "../model.ts";
+import type { Finding, Inventory, Severity } from "../model/inventory.ts";
 import { html, Markup } from "../report/html.ts";
 import { style } from "../report/style.ts";
 import { table } from "../report/table.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Finding } from "../model.ts";
+import type { Finding } from "../model/inventory.ts";
 import { block, type CheckContext, info, warn } from "./check.ts";
 
 /** Kinds that Shunt's policy layer reads, beside the standard one. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { NodeFacts, Severity } from "../model.ts";
+import type { NodeFacts, Severity } from "../model/inventory.ts";
 import type { PreflightOptions } from "./index.ts";
 import {
   base,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Finding, KubeProxyForm } from "../model.ts";
+import type { Finding, KubeProxyForm } from "../model/inventory.ts";
 import { block, type CheckContext, info, named, warn } from "./check.ts";
 import { objectName } from "./cluster.ts";
 

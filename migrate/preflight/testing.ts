@@ -4,7 +4,7 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import { readInventory } from "../inventory/index.ts";
 import type { InventoryOptions } from "../inventory/read.ts";
 import { fakeCluster } from "../inventory/testing.ts";
-import type { Finding } from "../model.ts";
+import type { Finding } from "../model/inventory.ts";
 import { type PreflightOptions, preflight } from "./index.ts";
 
 export const nowMs = Date.parse("2026-01-10T12:00:00Z");

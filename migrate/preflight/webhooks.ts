@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { WebhookDetails } from "../inventory/details.ts";
-import type { Finding, Webhook } from "../model.ts";
+import type { Finding, Webhook } from "../model/inventory.ts";
 import { block, type CheckContext, info, limited, warn } from "./check.ts";
 import { objectName } from "./cluster.ts";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { LongConnection, ProbeBucket, ProbeLoss, ProbeSeries, ReportProbes } from "../model.ts";
+import type { LongConnection, ProbeBucket, ProbeLoss, ProbeSeries, ReportProbes } from "../model/report.ts";
 import {
   type BucketResults,
   latencyBounds,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeClient } from "../../lib/kube.ts";
-import type { Monitor } from "../model.ts";
+import type { Monitor } from "../model/tools.ts";
 import type { ProbeControl } from "../step-kind.ts";
 import type { ProbeReading } from "./merge.ts";
 import { type ProbeOptions, readProbes, startProbes, stopProbes } from "./operate.ts";

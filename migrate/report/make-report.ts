@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Finding } from "../model/inventory.ts";
+import type { JournalEntry, MigrationStatus } from "../model/journal.ts";
+import type { Plan, PlanStep } from "../model/plan.ts";
 import type {
-  Finding,
-  JournalEntry,
   LongConnection,
-  MigrationStatus,
-  Plan,
-  PlanStep,
   ProbeLoss,
   Report,
   ReportNode,
   ReportProbes,
   ReportStep,
   ResidueItem,
-} from "../model.ts";
+} from "../model/report.ts";
 import { timeOf } from "./format.ts";
 import { objectChanges } from "./object-changes.ts";
 import { reasonOf, resultOf } from "./result.ts";

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { JournalEntry, Json, PlanStep, Report } from "../model.ts";
+import type { JournalEntry, Json } from "../model/journal.ts";
+import type { PlanStep } from "../model/plan.ts";
+import type { Report } from "../model/report.ts";
 
 type Change = Report["changes"][number];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { VERSION } from "../../lib/version.ts";
-import type { Report } from "../model.ts";
+import type { Report } from "../model/report.ts";
 import { formatCount, formatDuration, formatSpan } from "./format.ts";
 import { html, Markup } from "./html.ts";
 import {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Report } from "../model.ts";
+import type { Report } from "../model/report.ts";
 import { escapeHtml } from "./html.ts";
 import { makeReport, reportHtml } from "./index.ts";
 import { sampleRun, troubledRun } from "./testing.ts";

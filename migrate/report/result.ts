@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { MigrationPhase, Report } from "../model.ts";
+import type { MigrationPhase } from "../model/journal.ts";
+import type { Report } from "../model/report.ts";
 import { formatCount } from "./format.ts";
 
 const results: Record<MigrationPhase, Report["result"]> = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report } from "../model.ts";
+import type { Report } from "../model/report.ts";
 import { formatClock, formatCount, formatDate, formatDuration, formatSpan, timeOf } from "./format.ts";
 import { html, type Markup, shorten } from "./html.ts";
 import { type Cell, type Column, limited, table } from "./table.ts";

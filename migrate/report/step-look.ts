@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report, ReportStep, StepKindName, StepState } from "../model.ts";
+import type { StepState } from "../model/journal.ts";
+import type { StepKindName } from "../model/plan.ts";
+import type { Report, ReportStep } from "../model/report.ts";
 
 /** Families of steps: one colour each. */
 export const families = [

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report, ReportStep, StepKindName } from "../model.ts";
+import type { StepKindName } from "../model/plan.ts";
+import type { Report, ReportStep } from "../model/report.ts";
 import { formatClock, formatCount, formatDuration, formatSpan, timeOf } from "./format.ts";
 import { html, type Markup, shorten } from "./html.ts";
 import { section } from "./sections.ts";

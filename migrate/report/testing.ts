@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reports for tests: a migration of any size, as if it had run just as planned.
-import type { JournalEntry, LongConnection, Plan, ProbeBucket, ProbeLoss, ReportProbes } from "../model.ts";
+import type { JournalEntry } from "../model/journal.ts";
+import type { Plan } from "../model/plan.ts";
+import type { LongConnection, ProbeBucket, ProbeLoss, ReportProbes } from "../model/report.ts";
 import { makePlan, planSteps, stepAt, wavesOf } from "../plan/index.ts";
 import { sampleInventory } from "../plan/testing.ts";
 import type { Evidence, JournalRecord } from "./make-report.ts";

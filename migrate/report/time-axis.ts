@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report } from "../model.ts";
+import type { Report } from "../model/report.ts";
 import { timeOf } from "./format.ts";
 import { html, type Markup } from "./html.ts";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report } from "../model.ts";
+import type { Report } from "../model/report.ts";
 import { formatClock, formatCount, timeOf } from "./format.ts";
 import { html, type Markup } from "./html.ts";
 import { families, familyOf } from "./step-look.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ProbeBucket, Report } from "../model.ts";
+import type { ProbeBucket, Report } from "../model/report.ts";
 import { formatClock, formatCount, formatDuration, timeOf } from "./format.ts";
 import { html, type Markup } from "./html.ts";
 import { bar, px, type Strip, stripLabel, type TimeScale } from "./time-axis.ts";

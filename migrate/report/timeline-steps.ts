@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report, ReportStep } from "../model.ts";
+import type { Report, ReportStep } from "../model/report.ts";
 import { formatCount, formatDuration, timeOf } from "./format.ts";
 import { html, type Markup, shorten } from "./html.ts";
 import { familyOf } from "./step-look.ts";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Report } from "../model.ts";
+import type { Report } from "../model/report.ts";
 import { html, type Markup } from "./html.ts";
 import { families } from "./step-look.ts";
 import { clockStrip, pictureWidth, px, type Strip, timeScale } from "./time-axis.ts";

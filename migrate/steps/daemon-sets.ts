@@ -3,7 +3,8 @@ import { ShuntError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { waitFor } from "../../lib/wait.ts";
-import type { Json, ObjectRef } from "../model.ts";
+import type { ObjectRef } from "../model/inventory.ts";
+import type { Json } from "../model/journal.ts";
 
 /** A label that no node has: a DaemonSet that selects it runs nowhere, and is otherwise as it was. */
 const nowhere = { "non-existing": "true" };

@@ -2,7 +2,7 @@
 import { type InstallRecord, readRecord } from "../../installer/index.ts";
 import { ShuntError } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
-import type { Json } from "../model.ts";
+import type { Json } from "../model/journal.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import { installWith, plannedValues } from "./install-standby.ts";
 import { type NodeModes, readAllModes, setModes } from "./node-mode.ts";

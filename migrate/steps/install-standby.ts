@@ -10,7 +10,7 @@ import {
   type Values,
 } from "../../installer/index.ts";
 import { runSteps, type Step } from "../../lib/steps.ts";
-import type { Json } from "../model.ts";
+import type { Json } from "../model/journal.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 
 /** Runs the installer's steps inside one of ours. */

@@ -3,7 +3,7 @@ import { ShuntError } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { waitFor } from "../../lib/wait.ts";
-import type { NodeGroupProvider } from "../model.ts";
+import type { NodeGroupProvider } from "../model/tools.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import { setModes } from "./node-mode.ts";
 

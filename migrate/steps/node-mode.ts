@@ -3,7 +3,7 @@ import { fingerprint } from "../../lib/fingerprint.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { waitFor } from "../../lib/wait.ts";
-import type { Json } from "../model.ts";
+import type { Json } from "../model/journal.ts";
 
 const shuntNodes = (name?: string): string => resourcePath("shunt.dev/v1alpha1", "nodes", undefined, name);
 

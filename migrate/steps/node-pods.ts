@@ -3,7 +3,7 @@ import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { ApiError, isNotFound } from "../../lib/kube-errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { waitFor } from "../../lib/wait.ts";
-import type { NodeTask } from "../model.ts";
+import type { NodeTask } from "../model/tools.ts";
 
 const pods = (namespace?: string, name?: string): string => resourcePath("v1", "pods", namespace, name);
 

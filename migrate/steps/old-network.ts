@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
-import type { Json, ObjectRef, ResidueItem } from "../model.ts";
+import type { ObjectRef } from "../model/inventory.ts";
+import type { Json } from "../model/journal.ts";
+import type { ResidueItem } from "../model/report.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import {
   rememberWorkload,

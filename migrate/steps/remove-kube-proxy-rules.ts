@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
 import { sleep } from "../../lib/wait.ts";
-import type { Json } from "../model.ts";
+import type { Json } from "../model/journal.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import { type NodeModes, readModes, setModes } from "./node-mode.ts";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { OldNetwork } from "../../model.ts";
+import type { OldNetwork } from "../../model/inventory.ts";
 import type { NetworkDetails } from "../details.ts";
 import { detectCalico } from "./calico.ts";
 import { detectCilium } from "./cilium.ts";

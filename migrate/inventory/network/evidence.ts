@@ -2,7 +2,7 @@
 import { parse } from "yaml";
 import { resourcePath } from "../../../lib/kube.ts";
 import type { KubeObject } from "../../../lib/kube-object.ts";
-import type { ObjectRef, OldNetwork, Platform } from "../../model.ts";
+import type { ObjectRef, OldNetwork, Platform } from "../../model/inventory.ts";
 import type { NodeTally } from "../nodes.ts";
 import type { ClusterSource } from "../source.ts";
 

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a migration is going to do.
+import type {
+  Finding,
+  KubeProxy,
+  KubeProxyForm,
+  KubeProxyMode,
+  NetworkKind,
+  OldNetwork,
+  Platform,
+} from "./inventory.ts";
+
+export type Strategy = "node-by-node" | "blue-green" | "new-cluster" | "kube-proxy-only";
+
+export type StepKindName =
+  | "install-standby"
+  | "start-probes"
+  | "add-group"
+  | "cordon"
+  | "drain"
+  | "activate"
+  | "recreate"
+  | "verify-node"
+  | "uncordon"
+  | "remove-node"
+  | "services-handover"
+  | "remove-kube-proxy-rules"
+  | "disable-old-network"
+  | "remove-old-network"
+  | "verify-residue"
+  | "compare-clusters"
+  | "stop-probes"
+  | "finish";
+
+/** What a step does, the same for every node of its phase. */
+export interface StepTemplate {
+  kind: StepKindName;
+  title: string;
+  /** What it changes, one sentence each; empty for a step that only looks. */
+  changes: string[];
+  /** Fixed part of the expected duration; the pods of a node are added by the planner. */
+  expectedSeconds: number;
+  /** What stays at risk while it runs. */
+  risk: string;
+}
+
+/** A node's place in a phase. */
+export interface PlannedNode {
+  name: string;
+  /** Counted from 1 over the whole plan; the nodes of a wave are switched at the same time. */
+  wave: number;
+  networkedPods: number;
+  pinnedPods: number;
+  /** Things about this node that a reviewer should know. */
+  notes?: string[];
+}
+
+/** Steps that belong together: once for the cluster, or once for each of the nodes. */
+export interface PlanPhase {
+  name: string;
+  title: string;
+  steps: StepTemplate[];
+  /** Absent: the steps run once, for the cluster. */
+  nodes?: PlannedNode[];
+}
+
+export interface PlanOptions {
+  strategy: Strategy;
+  /** Nodes switched at the same time. */
+  maxUnavailable: number;
+  /** Nodes in the first wave. */
+  canary: number;
+  /** Remove the old network, or leave it disabled beside. */
+  removeOldNetwork: boolean;
+  /** Longest that connections translated by kube-proxy may go on, in seconds. */
+  connectionDeadlineSeconds: number;
+  /** Longest that one node's drain may take, in seconds. */
+  drainTimeoutSeconds: number;
+  drainForce: boolean;
+  drainDeleteEmptyDirData: boolean;
+  /** Who makes and removes nodes, for blue-green. */
+  provider: string;
+  /** Values of the agent's installation, as `shunt install --set` takes them. */
+  agentValues: string[];
+}
+
+/** What a person reviews before anything runs: small even for thousands of nodes. */
+export interface Plan {
+  apiVersion: "shunt.dev/v1alpha1";
+  kind: "MigrationPlan";
+  createdAt: string;
+  cluster: { server: string; uid: string; platform: Platform; serverVersion: string };
+  from: { network: NetworkKind; mode: string; kubeProxy: KubeProxyForm; kubeProxyMode: KubeProxyMode };
+  options: PlanOptions;
+  expectedSeconds: number;
+  /** What stays at risk in all, and what this plan leaves to people. */
+  risks: string[];
+  warnings: Finding[];
+  /** What the plan was made for; a cluster that differs refuses it. */
+  basis: PlanBasis;
+  phases: PlanPhase[];
+}
+
+/** The facts on which a plan rests. */
+export interface PlanBasis {
+  network: OldNetwork;
+  kubeProxy: KubeProxy;
+  serviceCIDRs: string[];
+  nodes: { name: string; roles: string[]; podCIDRs: string[] }[];
+}
+
+/** One step to run: a template at its place. */
+export interface PlanStep extends StepTemplate {
+  /** Unique in the plan: `drain/worker-1`, or `finish`. */
+  name: string;
+  phase: string;
+  node?: string;
+  /** 0 for the steps of the cluster. */
+  wave: number;
+}
