@@ -4,4 +4,4 @@ export { installManifests, installSteps } from "./install.ts";
 export { type InstallRecord, readRecord, writeRecord } from "./record.ts";
 export { formatStatus, readStatus } from "./status.ts";
 export { uninstallSteps } from "./uninstall.ts";
-export { defaultValues, loadValues, type Values } from "./values.ts";
+export { defaultValues, loadValues, parseSet, type Values } from "./values.ts";

@@ -12,7 +12,7 @@ import { parse } from "yaml";
 import { ShuntError } from "../../lib/errors.ts";
 import { ApiError } from "../../lib/kube-errors.ts";
 import { fakeCluster } from "../../migrate/inventory/testing.ts";
-import { healthy, pod } from "../../migrate/preflight/testing.ts";
+import { flannelConf, healthy, pod } from "../../migrate/preflight/testing.ts";
 import type { CliEnv } from "./env.ts";
 import { inventoryCommand, preflightCommand } from "./migrate-inventory.ts";
 
@@ -56,6 +56,8 @@ after(() => {
   server.closeAllConnections();
   rmSync(folder, { recursive: true });
 });
+
+const onOurPort = () => flannelConf({ Type: "vxlan", Port: 8473 });
 
 /** Runs one of the commands; returns what it printed and its exit code. */
 async function run(...args: string[]): Promise<{ out: string; exitCode: number }> {
@@ -115,6 +117,15 @@ describe("shunt migrate preflight", () => {
   test("ends with 0 when what blocks is accepted or allowed", async () => {
     assert.equal((await run("preflight", "--force")).exitCode, 0);
     assert.equal((await run("preflight", "--accept", "drain-unmanaged")).exitCode, 0);
+  });
+  test("judges with the agent's values: chosen ones, and those of --set", async () => {
+    objects = [...healthy().filter(({ metadata }) => metadata.name !== "kube-flannel-cfg"), onOurPort()];
+    assert.doesNotMatch((await run("preflight")).out, /tunnel-port-taken/);
+    const { out, exitCode } = await run("preflight", "--set", "tunnelPort=8473");
+    assert.equal(exitCode, 3);
+    assert.match(out, /UDP port 8473.*\n(?:.*\n)*.*\[tunnel-port-taken\]/);
+    assert.equal((await run("preflight", "--set", "tunelPort=1")).exitCode, 2);
+    objects = [...healthy(), pod("lonely", { owner: null })];
   });
   test("prints json with every field of a finding", async () => {
     const { out, exitCode } = await run("preflight", "-o", "json");

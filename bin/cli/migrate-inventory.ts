@@ -5,12 +5,19 @@ import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { Finding, Inventory } from "../../migrate/model/inventory.ts";
 import type { Strategy } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
+import {
+  type Reading,
+  type ReadingFlags,
+  readForMigration,
+  withNodeFacts,
+  withSet,
+} from "./migrate-reading.ts";
 import { checkOutput, collect, withKubeOptions } from "./options.ts";
 
 const formats = ["table", "json", "yaml", "html"];
 const strategies: Strategy[] = ["node-by-node", "blue-green", "new-cluster", "kube-proxy-only"];
 
-interface InventoryFlags extends KubeTarget {
+interface InventoryFlags extends KubeTarget, ReadingFlags {
   output?: string;
 }
 
@@ -23,7 +30,7 @@ interface PreflightFlags extends InventoryFlags {
 
 /** `shunt migrate inventory`: what is there, read only. */
 export function inventoryCommand(env: CliEnv): Command {
-  return withKubeOptions(new Command("inventory"))
+  return withNodeFacts(withSet(withKubeOptions(new Command("inventory"))))
     .description(
       "show what a migration would start from: network, kube-proxy, nodes, Services; changes nothing",
     )
@@ -34,14 +41,14 @@ export function inventoryCommand(env: CliEnv): Command {
     )
     .action(async (flags: InventoryFlags) => {
       checkOutput(flags.output, formats);
-      const inventory = await read(env, flags);
+      const { inventory } = await read(env, flags, "node-by-node");
       await print(env, flags.output, inventory, undefined);
     });
 }
 
 /** `shunt migrate preflight`: what stands in the way. */
 export function preflightCommand(env: CliEnv): Command {
-  return withKubeOptions(new Command("preflight"))
+  return withNodeFacts(withSet(withKubeOptions(new Command("preflight"))))
     .description("find what stands in the way of a migration, and whether it is worth it; changes nothing")
     .addOption(
       new Option("--strategy <name>", "how it would be migrated").choices(strategies).default("node-by-node"),
@@ -61,9 +68,11 @@ export function preflightCommand(env: CliEnv): Command {
     )
     .action(async (flags: PreflightFlags) => {
       checkOutput(flags.output, formats);
-      const inventory = await read(env, flags);
+      const { inventory, agent } = await read(env, flags, flags.strategy);
       const { preflight } = await import("../../migrate/preflight/index.ts");
+      const { routing, tunnelPort, mtu } = agent;
       const findings = preflight(inventory, {
+        ...{ routing, tunnelPort, mtu },
         strategy: flags.strategy,
         accept: flags.accept,
         drainForce: flags.force === true,
@@ -75,12 +84,11 @@ export function preflightCommand(env: CliEnv): Command {
     });
 }
 
-async function read(env: CliEnv, flags: InventoryFlags): Promise<Inventory> {
+async function read(env: CliEnv, flags: InventoryFlags, strategy: Strategy): Promise<Reading> {
   const { connectKube } = await import("../../lib/kube-connect.ts");
-  const { readInventory } = await import("../../migrate/inventory/index.ts");
   const kube = await connectKube(flags);
   try {
-    return await readInventory(kube, { signal: env.signal });
+    return await readForMigration(env, kube, flags, strategy);
   } finally {
     kube.close();
   }

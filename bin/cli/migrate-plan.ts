@@ -4,10 +4,11 @@ import { ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { Plan, PlanOptions, Strategy } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
+import { type ReadingFlags, readForMigration, withNodeFacts, withSet } from "./migrate-reading.ts";
 import { checkOutput, collect, parseDuration, withKubeOptions } from "./options.ts";
 
 /** Flags by which a plan is made; `run` takes them too when it is given no plan. */
-export interface PlanFlags extends KubeTarget {
+export interface PlanFlags extends KubeTarget, ReadingFlags {
   strategy: Strategy;
   maxUnavailable: number;
   canary: number;
@@ -17,7 +18,6 @@ export interface PlanFlags extends KubeTarget {
   force?: boolean;
   deleteEmptydirData?: boolean;
   provider: string;
-  set: string[];
   accept: string[];
 }
 
@@ -30,7 +30,7 @@ function count(text: string): number {
 /** Adds the flags that shape a plan. */
 export function withPlanOptions(command: Command): Command {
   const strategies = ["node-by-node", "blue-green", "new-cluster", "kube-proxy-only"];
-  return withKubeOptions(command)
+  return withNodeFacts(withSet(withKubeOptions(command)))
     .addOption(new Option("--strategy <name>", "how to migrate").choices(strategies).default("node-by-node"))
     .option("--max-unavailable <n>", "nodes switched at the same time", count, 1)
     .option("--canary <n>", "nodes in the first wave", count, 1)
@@ -45,7 +45,6 @@ export function withPlanOptions(command: Command): Command {
     .option("--force", "drains may delete pods that no controller makes anew")
     .option("--delete-emptydir-data", "drains may delete emptyDir data")
     .option("--provider <name>", "who makes and removes nodes, for blue-green", "manual")
-    .option("--set <key=value>", "a value of the agent's installation; repeatable", collect, [])
     .option("--accept <finding>", "take a finding of preflight upon yourself; repeatable", collect, []);
 }
 
@@ -65,13 +64,14 @@ const optionsOf = (flags: PlanFlags): Partial<PlanOptions> => ({
 /** Reads the cluster, judges it and makes a plan. Throws, with exit code 3, when something blocks. */
 export async function planFor(env: CliEnv, flags: PlanFlags): Promise<Plan> {
   const { connectKube } = await import("../../lib/kube-connect.ts");
-  const { readInventory } = await import("../../migrate/inventory/index.ts");
   const { formatFindings, preflight } = await import("../../migrate/preflight/index.ts");
   const { makePlan } = await import("../../migrate/plan/index.ts");
   const kube = await connectKube(flags);
   try {
-    const inventory = await readInventory(kube, { signal: env.signal });
+    const { inventory, settings, agent } = await readForMigration(env, kube, flags, flags.strategy);
+    const { routing, tunnelPort, mtu } = agent;
     const findings = preflight(inventory, {
+      ...{ routing, tunnelPort, mtu },
       strategy: flags.strategy,
       accept: flags.accept,
       drainForce: flags.force === true,
@@ -87,7 +87,7 @@ export async function planFor(env: CliEnv, flags: PlanFlags): Promise<Plan> {
           "Mend them, or take one upon yourself with --accept FINDING. All findings: shunt migrate preflight",
       });
     }
-    return makePlan(inventory, optionsOf(flags), findings);
+    return makePlan(inventory, optionsOf(flags), findings, new Date(), settings);
   } finally {
     kube.close();
   }

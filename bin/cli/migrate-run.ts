@@ -8,6 +8,7 @@ import type { Operator, Outcome, RunEvent } from "../../migrate/engine/index.ts"
 import type { Plan } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { type PlanFlags, planFor, withPlanOptions } from "./migrate-plan.ts";
+import { readNodeFacts } from "./migrate-reading.ts";
 import { migrationTools } from "./migrate-tools.ts";
 import { checkOutput, parseDuration, withKubeOptions } from "./options.ts";
 
@@ -169,7 +170,9 @@ async function freshPlan(env: CliEnv, flags: KubeTarget, file: string): Promise<
   const { readInventory } = await import("../../migrate/inventory/index.ts");
   const kube = await connectKube(flags);
   try {
-    requireFreshPlan(plan, await readInventory(kube, { signal: env.signal }));
+    const looked = plan.basis.nodeFacts === true;
+    const facts = looked ? { facts: await readNodeFacts(env, kube, plan.options.agentValues) } : {};
+    requireFreshPlan(plan, await readInventory(kube, { signal: env.signal, ...facts }));
     return plan;
   } finally {
     kube.close();

@@ -120,11 +120,13 @@ async function chooseCluster(env: CliEnv, flags: Flags, ask: Ask): Promise<Clust
 /** Adds what stands in the way of a migration, so that only what matters here is asked. */
 async function withBlockers(env: CliEnv, flags: Flags, look: ClusterLook): Promise<ClusterLook> {
   const { connectKube } = await import("../../lib/kube-connect.ts");
-  const { readInventory } = await import("../../migrate/inventory/index.ts");
   const { preflight } = await import("../../migrate/preflight/index.ts");
+  const { readForMigration } = await import("./migrate-reading.ts");
   const kube = await connectKube({ kubeconfig: flags.kubeconfig, context: look.context });
   try {
-    const findings = preflight(await readInventory(kube, { signal: env.signal }));
+    const { inventory, agent } = await readForMigration(env, kube, { set: [] }, "node-by-node");
+    const { routing, tunnelPort, mtu } = agent;
+    const findings = preflight(inventory, { routing, tunnelPort, mtu });
     return {
       ...look,
       blockers: findings.flatMap(({ id, severity }) => (severity === "block" ? [id] : [])),

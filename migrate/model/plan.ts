@@ -90,6 +90,13 @@ export interface Plan {
   kind: "MigrationPlan";
   createdAt: string;
   cluster: { server: string; uid: string; platform: Platform; serverVersion: string };
+/** A value of the agent's installation that the planner chose for this cluster. */
+export interface AgentSetting {
+  /** `key=value`, as `shunt install --set` takes it. */
+  value: string;
+  reason: string;
+}
+
   from: { network: NetworkKind; mode: string; kubeProxy: KubeProxyForm; kubeProxyMode: KubeProxyMode };
   options: PlanOptions;
   expectedSeconds: number;
@@ -98,6 +105,8 @@ export interface Plan {
   warnings: Finding[];
   /** What the plan was made for; a cluster that differs refuses it. */
   basis: PlanBasis;
+  /** Why `options.agentValues` has more than was asked for. */
+  agentSettings?: AgentSetting[];
   phases: PlanPhase[];
 }
 
@@ -113,6 +122,8 @@ export interface PlanBasis {
 export interface PlanStep extends StepTemplate {
   /** Unique in the plan: `drain/worker-1`, or `finish`. */
   name: string;
+  /** Node tasks looked inside the nodes; whoever compares has to look as well. */
+  nodeFacts?: boolean;
   phase: string;
   node?: string;
   /** 0 for the steps of the cluster. */

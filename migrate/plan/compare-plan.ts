@@ -37,8 +37,10 @@ export function comparePlan(plan: Plan, inventory: Inventory): PlanDifference[] 
 type Compare = (what: string, planned: unknown, now: unknown) => void;
 
 function compareFields(part: string, planned: object, now: object, compare: Compare): void {
+  // Known to one of them only, the one that looked into nodes: no difference in the cluster.
   for (const field of new Set([...Object.keys(planned), ...Object.keys(now)]))
-    compare(`${part}.${field}`, (planned as any)[field], (now as any)[field]);
+    if (field !== "mtu" || (field in planned && field in now))
+      compare(`${part}.${field}`, (planned as any)[field], (now as any)[field]);
 }
 
 function compareNodes(planned: PlanBasis["nodes"], now: PlanBasis["nodes"], compare: Compare): void {

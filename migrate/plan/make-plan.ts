@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
 import type { Finding, Inventory, InventoryNode } from "../model/inventory.ts";
-import type { Plan, PlanBasis, PlannedNode, PlanOptions, PlanPhase, StepKindName } from "../model/plan.ts";
+import type {
+  AgentSetting,
+  Plan,
+  PlanBasis,
+  PlannedNode,
+  PlanOptions,
+  PlanPhase,
+  StepKindName,
+} from "../model/plan.ts";
 import { expectedSeconds } from "./steps.ts";
 import { template } from "./templates.ts";
 
@@ -50,15 +58,21 @@ function inOrder(nodes: readonly InventoryNode[]): InventoryNode[] {
 const switching: StepKindName[] = ["cordon", "drain", "activate", "recreate", "verify-node", "uncordon"];
 const replacing: StepKindName[] = ["cordon", "drain", "remove-node"];
 
-/** A plan for this cluster; the same inventory and options always give the same one, but for its date. */
+/**
+ * A plan for this cluster; the same inventory and options always give the same one, but for its date. `settings` are
+ * the agent's values that were chosen for it (`chooseAgentValues`).
+ */
 export function makePlan(
   inventory: Inventory,
   options: Partial<PlanOptions> = {},
   warnings: Finding[] = [],
   now: Date = new Date(),
 ): Plan {
+  settings: AgentSetting[] = [],
   const chosen: PlanOptions = { ...defaultPlanOptions, ...options };
   refuseNonsense(inventory, chosen);
+  // What was asked for comes last, and so wins.
+  chosen.agentValues = [...settings.map(({ value }) => value), ...chosen.agentValues];
   const phases = phasesOf(inventory, chosen);
   return {
     apiVersion: "shunt.dev/v1alpha1",
@@ -78,6 +92,7 @@ export function makePlan(
     },
     options: chosen,
     expectedSeconds: expectedSeconds(phases),
+    ...(settings.length === 0 ? {} : { agentSettings: settings }),
     risks: risksOf(inventory, chosen, phases),
     warnings: warnings.filter(({ severity }) => severity !== "info"),
     basis: basisOf(inventory),
@@ -93,6 +108,7 @@ export function basisOf({ network, kubeProxy, serviceCIDRs, nodes }: Inventory):
     serviceCIDRs,
     nodes: nodes.map(({ name, roles, podCIDRs }) => ({ name, roles, podCIDRs })),
   };
+    ...(nodes.some(({ facts }) => facts !== undefined) ? { nodeFacts: true } : {}),
 }
 
 function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary }: PlanOptions): void {

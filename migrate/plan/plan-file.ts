@@ -68,6 +68,7 @@ const planSchema = closed({
     type: "array",
     items: closed(
       {
+  agentSettings: { type: "array", items: closed({ value: text, reason: text }) },
         name: text,
         title: text,
         steps: {
@@ -76,6 +77,7 @@ const planSchema = closed({
             kind: { enum: kinds },
             title: text,
             changes: texts,
+    nodeFacts: { type: "boolean" },
             expectedSeconds: { type: "number", minimum: 0 },
             risk: text,
           }),
@@ -172,10 +174,21 @@ export function formatPlan(plan: Plan): string {
     const more = wavesOf(phase).length - 12;
     if (more > 0) lines.push(`  and ${more} more waves`);
     for (const { title, expectedSeconds: seconds, changes } of phase.steps) {
+function formatAgentValues({ options, agentSettings = [] }: Plan): string[] {
+  if (options.agentValues.length === 0) return [];
+  const reasons = new Map(agentSettings.map(({ value, reason }) => [value, reason]));
+  return [
+    "",
+    "The agent's values",
+    ...options.agentValues.map((value) => `  ${value.padEnd(16)}${reasons.get(value) ?? "as asked for"}`),
+  ];
+}
+
       lines.push(`  - ${title} (${formatSeconds(seconds)})`);
       for (const change of changes) lines.push(`      changes ${change}`);
     }
   }
   if (plan.risks.length > 0) lines.push("", "What stays at risk", ...plan.risks.map((risk) => `  - ${risk}`));
+    ...formatAgentValues(plan),
   return `${lines.join("\n")}\n`;
 }

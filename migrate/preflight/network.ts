@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressBytes, type Cidr, cidrContains, cidrsOverlap, parseCidr } from "../../lib/addresses.ts";
+import { podMtus, tunnelBytes } from "../inventory/pod-mtu.ts";
 import type { Finding, OldNetwork } from "../model/inventory.ts";
 import { block, type CheckContext, info, limited, named, warn } from "./check.ts";
 import { objectName } from "./cluster.ts";
-
-const overheads: Record<OldNetwork["encapsulation"], number> = {
-  vxlan: 50,
-  geneve: 50,
-  ipip: 20,
-  wireguard: 60,
-  none: 0,
-  unknown: 50,
-};
 
 /** The network that is there: whether Shunt knows it, and what of it gets in the way of a second one. */
 export function checkNetwork(context: CheckContext): Finding[] {
@@ -257,13 +249,12 @@ function mtu({ inventory, details, options, inPlace }: CheckContext): Finding[] 
         id: "uplink-mtu-differs",
         object: "cluster",
         problem: `the nodes' uplinks have MTUs from ${smallest} to ${largest} bytes: each node's pods would have another`,
-        remedy: `Set one for all: --set mtu=${smallest - (options.routing === "vxlan" ? 50 : 0)}.`,
+        remedy: `Set one for all: --set mtu=${smallest - (options.routing === "vxlan" ? tunnelBytes(inventory) : 0)}.`,
       }),
     );
   if (network.mtu === undefined || !inPlace) return found;
-  const uplink = smallest ?? network.mtu + overheads[network.encapsulation];
-  const ours = options.mtu > 0 ? options.mtu : uplink - (options.routing === "vxlan" ? 50 : 0);
-  if (ours === network.mtu) return found;
+  const ours = options.mtu > 0 ? options.mtu : podMtus(inventory, options.routing).ours;
+  if (ours === undefined || ours === network.mtu) return found;
   found.push(
     warn({
       id: "mtu-differs",
