@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
+import type { Inventory } from "../../migrate/model/inventory.ts";
 import type { Plan, PlanOptions, Strategy } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { type ReadingFlags, readForMigration, withNodeFacts, withSet } from "./migrate-reading.ts";
@@ -62,7 +63,13 @@ const optionsOf = (flags: PlanFlags): Partial<PlanOptions> => ({
 });
 
 /** Reads the cluster, judges it and makes a plan. Throws, with exit code 3, when something blocks. */
-export async function planFor(env: CliEnv, flags: PlanFlags): Promise<Plan> {
+export const planFor = async (env: CliEnv, flags: PlanFlags): Promise<Plan> =>
+  (await planWithInventory(env, flags)).plan;
+
+async function planWithInventory(
+  env: CliEnv,
+  flags: PlanFlags,
+): Promise<{ plan: Plan; inventory: Inventory }> {
   const { connectKube } = await import("../../lib/kube-connect.ts");
   const { formatFindings, preflight } = await import("../../migrate/preflight/index.ts");
   const { makePlan } = await import("../../migrate/plan/index.ts");
@@ -87,7 +94,7 @@ export async function planFor(env: CliEnv, flags: PlanFlags): Promise<Plan> {
           "Mend them, or take one upon yourself with --accept FINDING. All findings: shunt migrate preflight",
       });
     }
-    return makePlan(inventory, optionsOf(flags), findings, new Date(), settings);
+    return { inventory, plan: makePlan(inventory, optionsOf(flags), findings, new Date(), settings) };
   } finally {
     kube.close();
   }
@@ -98,14 +105,16 @@ export function planCommand(env: CliEnv): Command {
   return withPlanOptions(new Command("plan"))
     .description("write down every wave and step, what each changes, how long it takes; changes nothing")
     .option("--out <file>", "write the plan to a file for review, and for run --plan")
+    .option("--simulate", "tell how long it would take with different numbers of nodes at once, instead")
     .option("-o, --output <format>", "json or yaml")
     .addHelpText(
       "after",
-      "\nExamples:\n  shunt migrate plan\n  shunt migrate plan --out plan.yaml\n  shunt migrate plan --max-unavailable 5 --strategy node-by-node -o json\n  shunt migrate plan --strategy kube-proxy-only --out plan.yaml",
+      "\nExamples:\n  shunt migrate plan\n  shunt migrate plan --out plan.yaml\n  shunt migrate plan --max-unavailable 5 --strategy node-by-node -o json\n  shunt migrate plan --strategy kube-proxy-only --out plan.yaml\n  shunt migrate plan --simulate --max-unavailable 25",
     )
-    .action(async (flags: PlanFlags & { out?: string; output?: string }) => {
+    .action(async (flags: PlanFlags & { out?: string; output?: string; simulate?: boolean }) => {
       checkOutput(flags.output, ["json", "yaml"]);
-      const plan = await planFor(env, flags);
+      const { plan, inventory } = await planWithInventory(env, flags);
+      if (flags.simulate === true) return await simulate(env, flags, inventory);
       const { formatPlan, formatPlanFile } = await import("../../migrate/plan/index.ts");
       if (flags.out !== undefined)
         await (await import("node:fs/promises")).writeFile(flags.out, formatPlanFile(plan));
@@ -117,4 +126,17 @@ export function planCommand(env: CliEnv): Command {
         env.stdout.write(`\nNothing was changed. Run it with: shunt migrate run --plan ${next}\n`);
       }
     });
+}
+
+/** How long the migration would take, by the number of nodes at once. */
+async function simulate(
+  env: CliEnv,
+  flags: PlanFlags & { output?: string },
+  inventory: Inventory,
+): Promise<void> {
+  const { formatSimulations, simulateConcurrencies } = await import("../../migrate/plan/index.ts");
+  const simulations = simulateConcurrencies(inventory, optionsOf(flags));
+  if (flags.output === "json") env.stdout.write(`${JSON.stringify(simulations, null, 2)}\n`);
+  else if (flags.output === "yaml") env.stdout.write((await import("yaml")).stringify(simulations));
+  else env.stdout.write(formatSimulations(simulations, flags.maxUnavailable));
 }

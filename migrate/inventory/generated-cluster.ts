@@ -207,10 +207,11 @@ const flannelConfig: KubeObject = {
   data: { "net-conf.json": '{"Network":"10.128.0.0/11","Backend":{"Type":"vxlan"}}' },
 };
 
-/** Serves the cluster on 127.0.0.1; pages are made when they are asked for. */
+/** Serves the cluster on 127.0.0.1; pages are made when they are asked for, and counted by path. */
 export async function serveGeneratedCluster(
   size: GeneratedSize,
-): Promise<{ port: number; close: () => void }> {
+): Promise<{ port: number; pages: Map<string, number>; close: () => void }> {
+  const pages = new Map<string, number>();
   const lists: Record<string, [count: number, make: (index: number) => KubeObject]> = {
     "/api/v1/nodes": [size.nodes, generatedNode],
     "/api/v1/pods": [size.pods, (index) => generatedPod(index, size)],
@@ -237,6 +238,7 @@ export async function serveGeneratedCluster(
     const limit = Number(url.searchParams.get("limit"));
     // A list without a limit would be the whole cluster at once: nobody may ask for that.
     if (!(limit > 0 && limit <= 1000)) return send(400, { kind: "Status", message: "ask for pages" });
+    pages.set(url.pathname, (pages.get(url.pathname) ?? 0) + 1);
     const start = Number(url.searchParams.get("continue") ?? 0);
     const end = Math.min(count, start + limit);
     const items = Array.from({ length: end - start }, (_, offset) => make(start + offset));
@@ -247,5 +249,5 @@ export async function serveGeneratedCluster(
     server.close();
     server.closeAllConnections();
   };
-  return { port: (server.address() as AddressInfo).port, close };
+  return { port: (server.address() as AddressInfo).port, pages, close };
 }

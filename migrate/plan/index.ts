@@ -4,4 +4,10 @@ export { comparePlan, requireFreshPlan } from "./compare-plan.ts";
 export { defaultPlanOptions, makePlan } from "./make-plan.ts";
 export { withNewNodes } from "./new-nodes.ts";
 export { formatPlan, formatPlanFile, formatSeconds, parsePlanFile, planHash } from "./plan-file.ts";
+export {
+  formatSimulations,
+  type Simulation,
+  simulateConcurrencies,
+  simulateRun,
+} from "./simulate.ts";
 export { expectedSeconds, planSteps, stepAt, wavesOf } from "./steps.ts";
