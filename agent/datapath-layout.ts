@@ -19,6 +19,7 @@ export const ipcacheFlags = {
   IPCACHE_NODE: 4,
   IPCACHE_NEXT_HOP: 8,
   IPCACHE_LOCAL: 16,
+  IPCACHE_BESIDE: 32,
 } as const;
 export const serviceFlags = {
   SERVICE_EXTERNAL_LOCAL: 1,

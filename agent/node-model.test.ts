@@ -15,7 +15,7 @@ const node = (name: string, addresses: string[], podCIDRs: string[]) =>
 const own = node("a", ["172.30.0.2", "fd30::2"], ["10.244.1.0/24", "fd10:244:0:1::/64"]);
 const other = node("b", ["172.30.0.3", "fd30::3"], ["10.244.2.0/24", "fd10:244:0:2::/64"]);
 
-const readable = (routing: "vxlan" | "direct", isNeighbour = (_address: string) => true) =>
+const readable = (routing: "vxlan" | "direct", isNeighbour = (_address: string) => true, beside = false) =>
   Object.fromEntries(
     [
       ...ipcacheEntries(own, [other], {
@@ -23,6 +23,7 @@ const readable = (routing: "vxlan" | "direct", isNeighbour = (_address: string) 
         clusterPodCIDRs: [],
         ownAddresses: ["172.30.0.2"],
         isNeighbour,
+        isBeside: () => beside,
       }),
     ].map(([, { key, value }]) => {
       const { prefixLength, address } = ipcacheKey.decode(key);
@@ -48,6 +49,13 @@ test("with direct routing they are in the cluster, without a tunnel", () => {
 
 test("behind a router, the network's own routes lead to them", () => {
   assert.deepEqual(readable("direct", () => false)["10.244.2.0/120"], [2, "172.30.0.3"]);
+});
+
+test("beside another network, its routes come first, but not for the addresses of the nodes themselves", () => {
+  const entries = readable("vxlan", () => true, true);
+  assert.deepEqual(entries["10.244.2.0/120"], [35, "172.30.0.3"]);
+  assert.deepEqual(entries["10.244.2.1/128"], [3, "172.30.0.3"]);
+  assert.deepEqual(entries["fd10:244:0:2::1/128"], [3, "172.30.0.3"]);
 });
 
 test("a broken address of a Node is left out and reported", () => {

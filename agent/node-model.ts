@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressBytes, type Cidr, type Family, parseCidr } from "../lib/addresses.ts";
+import {
+  addressBytes,
+  addressText,
+  type Cidr,
+  cidrAddress,
+  type Family,
+  parseCidr,
+} from "../lib/addresses.ts";
 import { errorMessage } from "../lib/errors.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
 import { ipcacheEntry, ipcacheFlags, ipcachePrefix } from "./datapath-layout.ts";
@@ -46,6 +53,9 @@ export function underlayAddress(own: NodeFacts, other: NodeFacts): string | unde
   return undefined;
 }
 
+/** A node's own address in a pod CIDR of its: the first one. */
+export const gatewayOf = (cidr: Cidr): string => addressText(cidrAddress(cidr, 1));
+
 const wholeAddress = (address: string): Cidr =>
   parseCidr(`${address}/${familyOf(address) === "ipv4" ? 32 : 128}`);
 
@@ -59,9 +69,18 @@ export function ipcacheEntries(
     ownAddresses: Iterable<string>;
     /** Whether a node's address needs no router. */
     isNeighbour: (address: string) => boolean;
+    /** Whether another pod network still carries what goes to this node's CIDR. */
+    isBeside?: (other: NodeFacts, cidr: Cidr) => boolean;
   },
 ): Map<string, { key: Uint8Array; value: Uint8Array }> {
-  const { IPCACHE_IN_CLUSTER, IPCACHE_LOCAL, IPCACHE_NEXT_HOP, IPCACHE_NODE, IPCACHE_TUNNEL } = ipcacheFlags;
+  const {
+    IPCACHE_BESIDE,
+    IPCACHE_IN_CLUSTER,
+    IPCACHE_LOCAL,
+    IPCACHE_NEXT_HOP,
+    IPCACHE_NODE,
+    IPCACHE_TUNNEL,
+  } = ipcacheFlags;
   const entries = new Map<string, { key: Uint8Array; value: Uint8Array }>();
   const put = (cidr: Cidr, flags: number, tunnelEndpoint?: string) => {
     const key = ipcachePrefix(cidr);
@@ -82,7 +101,12 @@ export function ipcacheEntries(
       const hop = direct ? other.addresses[cidr.family] : undefined;
       if (hop !== undefined && options.isNeighbour(hop))
         put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_NEXT_HOP, hop);
-      else put(cidr, IPCACHE_IN_CLUSTER | (direct ? 0 : IPCACHE_TUNNEL), via);
+      else if (direct) put(cidr, IPCACHE_IN_CLUSTER, via);
+      else if (options.isBeside?.(other, cidr) === true) {
+        put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_TUNNEL | IPCACHE_BESIDE, via);
+        // The address with which that node speaks to pods that are ours, by our overlay.
+        put(wholeAddress(gatewayOf(cidr)), IPCACHE_IN_CLUSTER | IPCACHE_TUNNEL, via);
+      } else put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_TUNNEL, via);
     }
     for (const address of Object.values(other.addresses))
       put(wholeAddress(address), IPCACHE_NODE | (direct ? IPCACHE_IN_CLUSTER : 0), address);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressBytes } from "../lib/addresses.ts";
+import { addressBytes, type Cidr } from "../lib/addresses.ts";
 import { errorMessage, ShuntError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig, Modes } from "./config.ts";
@@ -7,10 +7,18 @@ import type { Datapath, DatapathConfig } from "./datapath.ts";
 import { configFlags } from "./datapath-layout.ts";
 import type { EndpointManager } from "./endpoint-manager.ts";
 import { pruneEndpoints, publishOwnAddresses } from "./endpoint-map.ts";
+import { ipJson } from "./ip-command.ts";
 import { netnsCookie } from "./libbpf.ts";
 import { routesServices } from "./node-mode.ts";
-import { ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts";
-import { ensureGateways, ensureOverlay, ensureRoutes, gatewayOf, type WantedRoute } from "./node-network.ts";
+import { gatewayOf, ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts";
+import {
+  ensureGateways,
+  ensureOverlay,
+  ensureRoutes,
+  type Preference,
+  type WantedRoute,
+} from "./node-network.ts";
+import { type CarryingDevice, readOtherNetwork } from "./other-network.ts";
 import { overlayDevice } from "./paths.ts";
 import { ensureSysctls } from "./sysctl.ts";
 import { findUplinks, isNeighbour, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
@@ -33,7 +41,6 @@ export class NodeReconciler {
   readonly #log: Logger;
   #reconciledOnce = false;
   #canSetRetval = true;
-  #uplinks = new Map<string, Uplink>();
   report: NodeNetworkReport | undefined;
 
   constructor(options: {
@@ -86,11 +93,24 @@ export class NodeReconciler {
     const devices = { tunnelIfindex, tunnelMtu: mtu, uplinkIfindex: uplink.ifindex, uplinkMtu: uplink.mtu };
     const isNew = this.#load(own, gateways, devices, modes);
     if (isNew || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
-    this.#attachUplinks(uplinks, modes);
+    const carried = await readOtherNetwork(others.flatMap(({ podCIDRs }) => podCIDRs));
+    await this.#attachUplinks(uplinks, carried, modes);
     const present = ownAddresses();
     const addresses = new Set([...present, ...gateways, ...Object.values(own.addresses)]);
-    this.#writeNodeMaps(own, others, addresses, uplink);
-    const routeErrors = await ensureRoutes(this.#routes(own, others, uplink, isActive), gateways);
+    const hasMoved = (other: NodeFacts) => modes.podNetwork === "active" && isActive(other.name);
+    this.#writeNodeMaps(own, others, {
+      addresses,
+      uplink,
+      // Between nodes that have moved, our overlay; else the other network, whose programs at both ends see all of
+      // a connection's packets that way.
+      isBeside: (other, cidr) => !hasMoved(other) && carried.get(cidr.text)?.ethernet === true,
+    });
+    const routes = this.#routes(own, others, uplink, (other, cidr) => {
+      const device = isActive(other.name) ? carried.get(cidr.text) : undefined;
+      return device === undefined ? undefined : device.ethernet ? "node" : "all";
+    });
+    const uplinkAddresses = uplinks.flatMap(({ addresses: own }) => own);
+    const routeErrors = await ensureRoutes(routes, gateways, uplinkAddresses);
     this.activePeers = others.map(({ name }) => name).filter(isActive);
     if (routeErrors !== "") problems.push(`routes: ${routeErrors.trim()}`);
     this.#endpoints.configure(
@@ -150,32 +170,48 @@ export class NodeReconciler {
     if (tunnelIfindex !== 0) this.#datapath.attachDevice("vxlan", overlayDevice, tunnelIfindex);
   }
 
-  #attachUplinks(uplinks: readonly Uplink[], modes: Modes): void {
-    const wanted = modes.podNetwork === "active" || routesServices(modes) ? uplinks : [];
-    for (const uplink of wanted) this.#datapath.attachDevice("uplink", uplink.name, uplink.ifindex);
-    const names = new Set(wanted.map((uplink) => uplink.name));
-    for (const [name, uplink] of this.#uplinks)
-      if (!names.has(name)) this.#datapath.detachDevice(name, uplink.ifindex);
-    for (const device of this.#datapath.pinnedDevices()) {
-      const known = uplinks.find((uplink) => uplink.name === device);
-      if (known !== undefined && !names.has(device)) this.#datapath.detachDevice(device, known.ifindex);
+  /** The programs of uplinks also run where another pod network brings packets from other nodes. */
+  async #attachUplinks(
+    uplinks: readonly Uplink[],
+    carried: ReadonlyMap<string, CarryingDevice>,
+    modes: Modes,
+  ): Promise<void> {
+    const hasPods = this.#endpoints.list().length > 0;
+    const isWanted = modes.podNetwork === "active" || routesServices(modes) || hasPods;
+    const ethernet = [...carried.values()].filter(
+      (device) => device.ethernet && device.name !== overlayDevice,
+    );
+    const wanted = new Map<string, number>(
+      isWanted ? [...uplinks, ...ethernet].map(({ name, ifindex }) => [name, ifindex]) : [],
+    );
+    for (const [name, ifindex] of wanted) this.#datapath.attachDevice("uplink", name, ifindex);
+    const late = this.#datapath.pinnedDevices().filter((name) => name !== overlayDevice && !wanted.has(name));
+    if (late.length === 0) return;
+    const present = new Map((await ipJson(["link", "show"])).map(({ ifname, ifindex }) => [ifname, ifindex]));
+    for (const name of late) {
+      const ifindex = present.get(name);
+      if (ifindex === undefined) this.#datapath.forgetDevice(name);
+      else this.#datapath.detachDevice(name, ifindex);
     }
-    this.#uplinks = new Map(wanted.map((uplink) => [uplink.name, uplink]));
   }
 
   #writeNodeMaps(
     own: NodeFacts,
     others: readonly NodeFacts[],
-    addresses: ReadonlySet<string>,
-    uplink: Uplink,
+    seen: {
+      addresses: ReadonlySet<string>;
+      uplink: Uplink;
+      isBeside: (other: NodeFacts, cidr: Cidr) => boolean;
+    },
   ): void {
-    publishOwnAddresses(this.#datapath.map("sh_endpoints"), addresses);
+    publishOwnAddresses(this.#datapath.map("sh_endpoints"), seen.addresses);
     const map = this.#datapath.map("sh_ipcache");
     const entries = ipcacheEntries(own, others, {
       routing: this.#config.routing,
       clusterPodCIDRs: this.#config.clusterPodCIDRs,
-      ownAddresses: addresses,
-      isNeighbour: (address) => isNeighbour(uplink, address),
+      ownAddresses: seen.addresses,
+      isNeighbour: (address) => isNeighbour(seen.uplink, address),
+      isBeside: seen.isBeside,
     });
     const present = new Map(map.entries().map(([key, value]) => [Buffer.from(key).toString("hex"), value]));
     map.setMany(
@@ -195,19 +231,22 @@ export class NodeReconciler {
     own: NodeFacts,
     others: readonly NodeFacts[],
     uplink: Uplink,
-    isActive: (node: string) => boolean,
+    preference: (other: NodeFacts, cidr: Cidr) => Preference | undefined,
   ): WantedRoute[] {
     const direct = this.#config.routing === "direct";
     const routes: WantedRoute[] = own.podCIDRs.map((cidr) => ({ cidr, device: "lo", unreachable: true }));
     for (const other of others) {
       if (underlayAddress(own, other) === undefined) continue;
-      const preferred = isActive(other.name);
       for (const cidr of other.podCIDRs) {
         const via = other.addresses[cidr.family];
-        if (!direct) routes.push({ cidr, device: overlayDevice, preferred });
+        if (!direct) {
+          const preferred = preference(other, cidr);
+          routes.push({ cidr, device: overlayDevice });
+          if (preferred !== undefined) routes.push({ cidr, device: overlayDevice, preferred });
+        }
         // Behind a router, the network itself must know where the pods are.
         else if (via !== undefined && isNeighbour(uplink, via))
-          routes.push({ cidr, via, device: uplink.name, preferred });
+          routes.push({ cidr, via, device: uplink.name });
       }
     }
     return routes;

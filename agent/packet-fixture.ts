@@ -69,6 +69,10 @@ export async function makeTestNode(name: string): Promise<void> {
     "address add fd31::2/64 dev up0 nodad",
     "neigh replace 172.31.0.1 lladdr 02:00:00:00:ff:01 dev up0",
     "neigh replace fd31::1 lladdr 02:00:00:00:ff:01 dev up0",
+    // Another pod network leads to this range, and only our own route to that one.
+    "route add 10.244.5.0/24 via 172.31.0.1",
+    "route add fd10:244:0:5::/64 via fd31::1",
+    "route add 10.244.6.0/24 dev lo",
     "route add default via 172.31.0.1",
     "route add default via fd31::1 dev up0",
   ];
@@ -108,14 +112,23 @@ function fillEndpoints(object: BpfObject): void {
 }
 
 function fillIpcache(object: BpfObject): void {
-  const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_LOCAL, IPCACHE_NEXT_HOP, IPCACHE_NODE } =
-    layout.ipcacheFlags;
+  const {
+    IPCACHE_BESIDE,
+    IPCACHE_TUNNEL,
+    IPCACHE_IN_CLUSTER,
+    IPCACHE_LOCAL,
+    IPCACHE_NEXT_HOP,
+    IPCACHE_NODE,
+  } = layout.ipcacheFlags;
   const entries = [
     ["10.244.2.0/24", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
     ["fd10:244:0:2::/64", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER],
     ["10.244.0.0/16", IPCACHE_IN_CLUSTER],
     ["10.244.1.0/24", IPCACHE_LOCAL | IPCACHE_IN_CLUSTER],
     ["172.31.0.3/32", IPCACHE_NODE],
+    ["10.244.5.0/24", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER | IPCACHE_BESIDE],
+    ["fd10:244:0:5::/64", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER | IPCACHE_BESIDE],
+    ["10.244.6.0/24", IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER | IPCACHE_BESIDE],
     ["10.244.4.0/24", IPCACHE_NEXT_HOP | IPCACHE_IN_CLUSTER],
     ["fd10:244:0:4::/64", IPCACHE_NEXT_HOP | IPCACHE_IN_CLUSTER, "fd31::3"],
   ] as const;
@@ -152,6 +165,7 @@ const testServices: Record<string, TestService> = {
   externalIp: { id: 5, address: "198.51.100.7", port: 443, backends: ["10.244.1.6"], localCount: 1 },
   local6: { id: 6, address: "::", port: 30080, backends: ["fd10:244:0:1::5"], localCount: 1 },
   outOfRange: { id: 7, address: "0.0.0.0", port: 8080, backends: ["10.244.1.5"], localCount: 1 },
+  beside: { id: 10, address: "0.0.0.0", port: 30086, backends: ["10.244.5.9"], localCount: 0 },
   foreign: { id: 9, address: "0.0.0.0", port: 30085, backends: ["10.244.1.77"], localCount: 1 },
   host: { id: 8, address: "0.0.0.0", port: 30084, backends: ["172.31.0.2"], localCount: 1 },
 };

@@ -10,6 +10,7 @@ export interface Uplink {
   name: string;
   ifindex: number;
   mtu: number;
+  addresses: string[];
   /** What the device reaches without a router, from its own addresses. */
   onLink: Cidr[];
 }
@@ -33,14 +34,16 @@ export async function findUplinks(own: NodeFacts): Promise<Uplink[]> {
       `No device carries the node's address ${[...wanted].join(", ") || "(none)"}, and there is no default route`,
       { code: "NoUplink", remedy: "Give kubelet --node-ip an address of one of the node's devices." },
     );
-  return found.map((link) => ({
-    name: link.ifname,
-    ifindex: link.ifindex,
-    mtu: link.mtu,
-    onLink: link.addr_info
-      .filter((entry: any) => entry.scope === "global")
-      .map((entry: any) => parseCidr(`${entry.local}/${entry.prefixlen}`)),
-  }));
+  return found.map((link) => {
+    const own: any[] = link.addr_info.filter((entry: any) => entry.scope === "global");
+    return {
+      name: link.ifname,
+      ifindex: link.ifindex,
+      mtu: link.mtu,
+      addresses: own.map(({ local }) => local),
+      onLink: own.map(({ local, prefixlen }) => parseCidr(`${local}/${prefixlen}`)),
+    };
+  });
 }
 
 /** Whether this address is a neighbour on the device, without a router between. */

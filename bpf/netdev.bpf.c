@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The uplink: node ports and external addresses from outside, replies to masqueraded flows, routed pod traffic.
+// The uplink: node ports and external addresses from outside, replies to masqueraded flows, routed pod traffic. The
+// overlay device of another pod network, while one is there, is an uplink too.
 #include "lib/new-flow.h"
 
 static __always_inline bool in_node_port_range(__be16 port)
@@ -38,8 +39,7 @@ static __always_inline int aim(const struct packet *packet, const struct backend
 	struct ipcache_entry *owner = find_owner(&backend->address);
 	if (is_foreign_pod(owner)) // its replies leave by to_netdev
 		return 0;
-	bool tunnel = owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL);
-	entry->to.source = *own_address(packet_is_ipv4(packet), tunnel);
+	entry->to.source = *own_address(packet_is_ipv4(packet), is_tunnelled(owner));
 	return choose_port(&packet->tuple, entry);
 }
 

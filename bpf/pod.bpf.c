@@ -94,9 +94,14 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
 	if (is_foreign_pod(owner))
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
-	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
+	struct route route;
+	if (is_tunnelled(owner)) {
 		if (is_larger(skb, packet, config.tunnel_mtu)) // the stack fragments it or says what would fit
 			return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+		if (find_route_beside(skb, packet, owner, &route)) {
+			count(skb, DIRECTION_EGRESS, FORWARD_DIRECT);
+			return to_route(skb, packet, &route);
+		}
 		count(skb, DIRECTION_EGRESS, FORWARD_OVERLAY);
 		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
 	}
@@ -105,7 +110,6 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 		return to_next_hop(skb, packet, owner);
 	}
 	bool in_cluster = owner && (owner->flags & IPCACHE_IN_CLUSTER);
-	struct route route;
 	if (!find_route(skb, packet, &route)) // the stack says why not
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 	__u32 reason = in_cluster ? FORWARD_DIRECT : FORWARD_WORLD;

@@ -80,6 +80,7 @@ enum ipcache_flag {
 	IPCACHE_NODE = 4, // a node's own address: node ports answer on it
 	IPCACHE_NEXT_HOP = 8, // the node is a neighbour on the uplink and of the prefix's family: no route is looked up
 	IPCACHE_LOCAL = 16, // a range of this node's own: what is no endpoint there is another pod network's, for the stack
+	IPCACHE_BESIDE = 32, // another pod network still carries this prefix: its routes go before the tunnel
 };
 
 struct ipcache_key {

@@ -157,6 +157,19 @@ static __always_inline int to_route(struct __sk_buff *skb, struct packet *packet
 	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
 }
 
+static __always_inline bool is_tunnelled(const struct ipcache_entry *owner)
+{
+	return owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL);
+}
+
+// Whether another pod network's route leads to this owner, and is to be taken while that network is there.
+static __always_inline bool find_route_beside(struct __sk_buff *skb, const struct packet *packet,
+					      const struct ipcache_entry *owner, struct route *route)
+{
+	return (owner->flags & IPCACHE_BESIDE) && find_route(skb, packet, route) &&
+	       route->fib.ifindex != config.tunnel_ifindex;
+}
+
 // A pod of this node that another pod network has (still) given its interface. Both directions go through the stack:
 // connection tracking there, which saw half of a flow only, would call the other half invalid.
 static __always_inline bool is_foreign_pod(const struct ipcache_entry *owner)
@@ -177,15 +190,17 @@ static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u3
 	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
 	if (is_foreign_pod(owner))
 		return pass(skb, direction, reason);
-	if (owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL)) {
+	struct route route;
+	if (is_tunnelled(owner)) {
 		count(skb, direction, reason);
+		if (find_route_beside(skb, packet, owner, &route))
+			return to_route(skb, packet, &route);
 		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
 	}
 	if (is_next_hop(skb, packet, owner)) {
 		count(skb, direction, reason);
 		return to_next_hop(skb, packet, owner);
 	}
-	struct route route;
 	if (!find_route(skb, packet, &route))
 		return drop(skb, direction, DROP_FIB_FAILED);
 	count(skb, direction, reason);

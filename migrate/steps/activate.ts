@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { StepKind } from "../step-kind.ts";
-import { type NodeModes, readModes, setModes, waitForModes, waitForPeers } from "./node-mode.ts";
+import { type NodeModes, readModes, setModes, waitForModes } from "./node-mode.ts";
 import { networkedPods, recreatePods, uidsOf } from "./node-pods.ts";
 
 // Connections that kube-proxy began stay with it until it goes.
@@ -13,7 +13,6 @@ export const activateStep: StepKind = {
   record: async ({ kube, step }) => await readModes(kube, step.node!),
   async apply({ kube, step, signal }) {
     await setModes(kube, step.node!, active, signal);
-    await waitForPeers(kube, signal);
     return "the agent runs its pod network";
   },
   async verify({ kube, step, signal }) {
@@ -25,7 +24,6 @@ export const activateStep: StepKind = {
     const modes = before as NodeModes;
     await kube.patch(`/apis/shunt.dev/v1alpha1/nodes/${node}`, "merge", { spec: modes });
     await waitForModes(kube, node, { podNetwork: modes.podNetwork ?? "standby" }, signal);
-    await waitForPeers(kube, signal);
     // What is here now may have an interface of the agent's; what comes later has not.
     if (notes.backUids === undefined) await remember({ backUids: uidsOf(await networkedPods(kube, node)) });
     const uids = new Set((notes.backUids ?? []) as string[]);

@@ -11,6 +11,7 @@ import {
   type StoppedWorkload,
   stopWorkload,
 } from "./daemon-sets.ts";
+import { waitForPeers } from "./node-mode.ts";
 
 const workloads = ({ before }: StepContext): StoppedWorkload[] => before as unknown as StoppedWorkload[];
 const network = ({ plan }: StepContext): Json => plan.basis.network as unknown as Json;
@@ -57,6 +58,8 @@ export const removeOldNetworkStep: StepKind = {
   async apply(context) {
     const { step, tools, signal } = context;
     const args = { network: network(context) };
+    // From here on all nodes reach each other by the agent's network alone.
+    await waitForPeers(context.kube, signal);
     const result = (await tools.nodeTask.run("remove-network", step.node!, args, { signal })) as {
       removed: string[];
     };
