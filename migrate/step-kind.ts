@@ -2,7 +2,7 @@
 import type { KubeClient } from "../lib/kube.ts";
 import type { Json } from "./model/journal.ts";
 import type { Plan, PlanStep, StepKindName } from "./model/plan.ts";
-import type { NodeGroupProvider, NodeTask, VerifyConnectivity } from "./model/tools.ts";
+import type { FindProvider, NodeTask, VerifyConnectivity } from "./model/tools.ts";
 
 /** Starts and stops the probes; what they see reaches the run through a Monitor. */
 export interface ProbeControl {
@@ -17,7 +17,8 @@ export interface StepTools {
   verifyConnectivity?: VerifyConnectivity;
   /** Absent: no probes run. */
   probes?: ProbeControl;
-  provider?: NodeGroupProvider;
+  /** Absent: no strategy with groups of nodes. */
+  provider?: FindProvider;
 }
 
 /** What a step is given to work with. */

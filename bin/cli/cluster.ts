@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { UsageError } from "../../lib/errors.ts";
 import type { CniKind, KubeProxyMode } from "../../test/clusters/sandbox/plan.ts";
+import { addNodesCommand, removeNodeCommand } from "./cluster-nodes.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput } from "./options.ts";
 
@@ -18,8 +19,11 @@ interface CreateFlags {
 
 /** `shunt cluster`: throw-away clusters to try and to test on. */
 export function clusterCommand(env: CliEnv): Command {
-  const command = new Command("cluster").description("create, list and delete test clusters on this machine");
-  for (const child of [createCommand(env), listCommand(env), deleteCommand(env)]) command.addCommand(child);
+  const command = new Command("cluster").description(
+    "create, change, list and delete test clusters on this machine",
+  );
+  const children = [createCommand, addNodesCommand, removeNodeCommand, listCommand, deleteCommand];
+  for (const child of children) command.addCommand(child(env));
   return command;
 }
 

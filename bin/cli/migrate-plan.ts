@@ -19,6 +19,7 @@ export interface PlanFlags extends KubeTarget, ReadingFlags {
   force?: boolean;
   deleteEmptydirData?: boolean;
   provider: string;
+  providerSet?: string[];
   accept: string[];
 }
 
@@ -45,7 +46,12 @@ export function withPlanOptions(command: Command): Command {
     .option("--drain-timeout <duration>", "how long one node's drain may take", parseDuration, 600_000)
     .option("--force", "drains may delete pods that no controller makes anew")
     .option("--delete-emptydir-data", "drains may delete emptyDir data")
-    .option("--provider <name>", "who makes and removes nodes, for blue-green", "manual")
+    .addOption(
+      new Option("--provider <name>", "who makes and removes nodes, for blue-green")
+        .choices(["manual", "cluster-api", "karpenter", "eks", "gke", "aks", "sandbox"])
+        .default("manual"),
+    )
+    .option("--provider-set <key=value>", "what the provider has to know; repeatable", collect, [])
     .option("--accept <finding>", "take a finding of preflight upon yourself; repeatable", collect, []);
 }
 
@@ -59,6 +65,9 @@ const optionsOf = (flags: PlanFlags): Partial<PlanOptions> => ({
   drainForce: flags.force === true,
   drainDeleteEmptyDirData: flags.deleteEmptydirData === true,
   provider: flags.provider,
+  ...(flags.providerSet === undefined || flags.providerSet.length === 0
+    ? {}
+    : { providerOptions: flags.providerSet }),
   agentValues: flags.set,
 });
 

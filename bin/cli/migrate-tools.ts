@@ -5,9 +5,9 @@ import type { KubeClient } from "../../lib/kube.ts";
 import type { Monitor, VerifyConnectivity } from "../../migrate/model/tools.ts";
 import type { StepTools } from "../../migrate/step-kind.ts";
 import type { CliEnv } from "./env.ts";
-import { manualProvider } from "./migrate-provider.ts";
+import { type ProviderFlags, providerFinder } from "./migrate-provider.ts";
 
-interface ToolFlags {
+interface ToolFlags extends ProviderFlags {
   probes: boolean;
   probeRate?: number;
   allowLost: number;
@@ -19,14 +19,16 @@ export async function migrationTools(
   env: CliEnv,
   kube: KubeClient,
   flags: ToolFlags,
-): Promise<{ tools: StepTools; monitor: Monitor | undefined }> {
+): Promise<{ tools: StepTools; monitor: Monitor | undefined; close: () => void }> {
   const { createNodeTask } = await import("../../migrate/node-task/index.ts");
+  const provider = providerFinder(env, kube, flags);
   const tools: StepTools = {
     nodeTask: createNodeTask(kube),
-    provider: manualProvider((message) => void env.stdout.write(`${message}\n`)),
+    provider: provider.find,
     ...(flags.connectivityTest ? { verifyConnectivity: verifyConnectivity(env, kube) } : {}),
   };
-  if (!flags.probes) return { tools, monitor: undefined };
+  const { close } = provider;
+  if (!flags.probes) return { tools, monitor: undefined, close };
   const probes = await import("../../migrate/probes/index.ts");
   tools.probes = probes.probeControl(
     kube,
@@ -35,7 +37,7 @@ export async function migrationTools(
   // What was lost before this operator came was seen by the one before it, or by who resumes.
   const before = await probes.readProbes(kube, env.signal).catch(() => undefined);
   const known = (before?.probes.lost ?? 0) + (before?.longConnections.broken ?? 0);
-  return { tools, monitor: probes.probeMonitor(kube, env.signal, known + flags.allowLost) };
+  return { tools, monitor: probes.probeMonitor(kube, env.signal, known + flags.allowLost), close };
 }
 
 /** Runs the connectivity suite between the node and one old and one switched node, whichever there are. */

@@ -12,7 +12,9 @@ import { runStep, StepFailed } from "./run-step.ts";
 export async function execute(run: Run): Promise<Outcome> {
   const { journal } = run;
   try {
-    for (const phase of journal.plan.phases) {
+    // The plan grows when new nodes join: every phase is read when its turn comes.
+    for (let index = 0; index < journal.plan.phases.length; index++) {
+      const phase = journal.plan.phases[index]!;
       run.control.gate();
       run.options.onEvent({ event: "phase", message: phase.title });
       if (phase.nodes === undefined)

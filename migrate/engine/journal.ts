@@ -7,7 +7,7 @@ import { ApiError, isAlreadyExists, isConflict } from "../../lib/kube-errors.ts"
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { JournalEntry, MigrationPhase, StepState } from "../model/journal.ts";
 import type { Plan, PlanStep } from "../model/plan.ts";
-import { planHash, planSteps } from "../plan/index.ts";
+import { planHash, planSteps, withNewNodes } from "../plan/index.ts";
 import { migrationLabel, migrations, nodeMigrations } from "./definitions.ts";
 import { pack, restore, type StoredEntry, store, unpack } from "./packing.ts";
 
@@ -31,6 +31,9 @@ export function nodeMigrationName(migration: string, node: string): string {
   return `${migration}.${createHash("sha256").update(node).digest("hex").slice(0, 32)}`;
 }
 
+/** Steps that remember `newNodes`. */
+const newNodeSteps = ["add-group", "settle-group"];
+
 const keyOf = (step: PlanStep): string => step.kind;
 
 /**
@@ -39,8 +42,10 @@ const keyOf = (step: PlanStep): string => step.kind;
  */
 export class Journal {
   readonly name: string;
-  readonly plan: Plan;
-  readonly steps: PlanStep[];
+  readonly #base: Plan;
+  #plan: Plan;
+  #steps: PlanStep[];
+  #newNodes = "";
   readonly #kube: KubeClient;
   #migration: KubeObject;
   readonly #nodes: Map<string, KubeObject>;
@@ -51,8 +56,32 @@ export class Journal {
     this.#migration = migration;
     this.#nodes = new Map(nodes.map((object) => [object.spec.node, object]));
     this.name = migration.metadata.name!;
-    this.plan = readPlan(migration);
-    this.steps = planSteps(this.plan);
+    this.#base = readPlan(migration);
+    this.#plan = this.#base;
+    this.#steps = planSteps(this.#base);
+    this.#followNewNodes();
+  }
+
+  /** The plan, with the nodes of the new group as far as they have joined. */
+  get plan(): Plan {
+    return this.#plan;
+  }
+
+  get steps(): readonly PlanStep[] {
+    return this.#steps;
+  }
+
+  /** Nodes that steps of the cluster saw join belong to the plan from then on, also for the next operator. */
+  #followNewNodes(): void {
+    const stored = this.#migration.status?.steps ?? {};
+    const names = newNodeSteps.flatMap((kind) => {
+      const entry = stored[kind] as StoredEntry | undefined;
+      return entry === undefined ? [] : ((restore(entry).notes?.newNodes ?? []) as string[]);
+    });
+    if (names.join() === this.#newNodes) return;
+    this.#newNodes = names.join();
+    this.#plan = withNewNodes(this.#base, names);
+    this.#steps = planSteps(this.#plan);
   }
 
   /** Begins a migration: its plan is in the cluster before anything is done. */
@@ -156,7 +185,9 @@ export class Journal {
   #counts(): Record<string, number> {
     const done = (step: PlanStep): boolean => ["done", "skipped"].includes(this.stepState(step));
     const switched = this.switchedNodes().length;
-    return { stepsDone: this.steps.filter(done).length, nodesSwitched: switched };
+    const nodesTotal = new Set(this.steps.flatMap(({ node }) => node ?? [])).size;
+    const stepsDone = this.steps.filter(done).length;
+    return { stepsDone, stepsTotal: this.steps.length, nodesSwitched: switched, nodesTotal };
   }
 
   /** Nodes whose pods run on the new network and were proven to work. */
@@ -191,6 +222,7 @@ export class Journal {
     const write = async (): Promise<void> => {
       const known = this.#migration;
       this.#migration = await this.#putStatus(migrations(this.name), known, make(known.status));
+      this.#followNewNodes();
     };
     const result = this.#queue.then(write);
     this.#queue = result.catch(() => undefined);

@@ -16,6 +16,7 @@ export type StepKindName =
   | "install-standby"
   | "start-probes"
   | "add-group"
+  | "join-node"
   | "cordon"
   | "drain"
   | "activate"
@@ -23,6 +24,7 @@ export type StepKindName =
   | "verify-node"
   | "uncordon"
   | "remove-node"
+  | "settle-group"
   | "services-handover"
   | "remove-kube-proxy-rules"
   | "disable-old-network"
@@ -62,6 +64,8 @@ export interface PlanPhase {
   steps: StepTemplate[];
   /** Absent: the steps run once, for the cluster. */
   nodes?: PlannedNode[];
+  /** The steps run for the nodes of the new group too, whose names are known once they have joined. */
+  newNodes?: true;
 }
 
 export interface PlanOptions {
@@ -80,8 +84,17 @@ export interface PlanOptions {
   drainDeleteEmptyDirData: boolean;
   /** Who makes and removes nodes, for blue-green. */
   provider: string;
+  /** `key=value` of what the provider has to know, such as the cluster's name in its cloud. */
+  providerOptions?: string[];
   /** Values of the agent's installation, as `shunt install --set` takes them. */
   agentValues: string[];
+}
+
+/** A value of the agent's installation that the planner chose for this cluster. */
+export interface AgentSetting {
+  /** `key=value`, as `shunt install --set` takes it. */
+  value: string;
+  reason: string;
 }
 
 /** What a person reviews before anything runs: small even for thousands of nodes. */
@@ -90,23 +103,16 @@ export interface Plan {
   kind: "MigrationPlan";
   createdAt: string;
   cluster: { server: string; uid: string; platform: Platform; serverVersion: string };
-/** A value of the agent's installation that the planner chose for this cluster. */
-export interface AgentSetting {
-  /** `key=value`, as `shunt install --set` takes it. */
-  value: string;
-  reason: string;
-}
-
   from: { network: NetworkKind; mode: string; kubeProxy: KubeProxyForm; kubeProxyMode: KubeProxyMode };
   options: PlanOptions;
+  /** Why `options.agentValues` has more than was asked for. */
+  agentSettings?: AgentSetting[];
   expectedSeconds: number;
   /** What stays at risk in all, and what this plan leaves to people. */
   risks: string[];
   warnings: Finding[];
   /** What the plan was made for; a cluster that differs refuses it. */
   basis: PlanBasis;
-  /** Why `options.agentValues` has more than was asked for. */
-  agentSettings?: AgentSetting[];
   phases: PlanPhase[];
 }
 
@@ -116,14 +122,14 @@ export interface PlanBasis {
   kubeProxy: KubeProxy;
   serviceCIDRs: string[];
   nodes: { name: string; roles: string[]; podCIDRs: string[] }[];
+  /** Node tasks looked inside the nodes; whoever compares has to look as well. */
+  nodeFacts?: boolean;
 }
 
 /** One step to run: a template at its place. */
 export interface PlanStep extends StepTemplate {
   /** Unique in the plan: `drain/worker-1`, or `finish`. */
   name: string;
-  /** Node tasks looked inside the nodes; whoever compares has to look as well. */
-  nodeFacts?: boolean;
   phase: string;
   node?: string;
   /** 0 for the steps of the cluster. */

@@ -18,6 +18,8 @@ export type NodeTaskKind =
   | "remove-kube-proxy-rules"
   /** {serviceCIDRs, nodePortRange} → {connections: number}: connections that kube-proxy's NAT still translates. */
   | "translated-connections"
+  /** {healthPort} → {uids: string[]}: pods that have an interface of the agent's. */
+  | "agent-endpoints"
   /** {uids: string[]} → {recreated: string[]}: ends the sandboxes of static pods, so that the kubelet makes new ones. */
   | "recreate-sandboxes";
 
@@ -40,15 +42,23 @@ export interface Monitor {
   stepChanged?(step: PlanStep, state: StepState): void;
 }
 
-/** Makes and removes nodes, for blue-green groups. */
+/** Keeps pods off a new node until its agent runs and takes it away; every provider's new nodes come with it. */
+export const readinessTaint = { key: "node.shunt.dev/agent-not-ready", effect: "NoSchedule" } as const;
+
+/** Makes and removes nodes, for blue-green groups. Every function is safe to call again, also after a crash. */
 export interface NodeGroupProvider {
   readonly name: string;
-  /** Why it cannot be used here; undefined when it can. */
-  check(): Promise<string | undefined>;
-  /** Starts a group of `count` nodes like `like`; safe to ask for again. Returns when they are asked for. */
-  addNodes(request: { group: string; count: number; like: string; signal: AbortSignal }): Promise<string>;
-  /** Takes a drained node away; safe to ask for again. */
-  removeNode(request: { node: string; signal: AbortSignal }): Promise<string>;
-  /** Takes the group away again. */
+  /** Why it cannot be used here; undefined when it can. Changes nothing. */
+  check(old: readonly string[]): Promise<string | undefined>;
+  /** Asks for a group of as many nodes as the old ones, like these and with the readiness taint. */
+  addNodes(request: { group: string; old: readonly string[]; signal: AbortSignal }): Promise<string>;
+  /** Takes a drained node away, and sees to it that no other comes in its place. */
+  removeNode(request: { group: string; node: string; signal: AbortSignal }): Promise<string>;
+  /** The old nodes are gone: takes away what only held the new group's place. */
+  settleGroup?(request: { group: string; signal: AbortSignal }): Promise<string>;
+  /** Takes the group away again, and lets the old one have nodes as before. */
   removeGroup(request: { group: string; signal: AbortSignal }): Promise<string>;
 }
+
+/** The provider of this name, set up for the operator's cluster and machine. */
+export type FindProvider = (name: string, options: readonly string[]) => Promise<NodeGroupProvider>;

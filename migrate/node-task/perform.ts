@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import type { NodeTaskKind } from "../model/tools.ts";
+import { readAgentEndpoints } from "./agent-endpoints.ts";
 import { type ServiceDestinations, translatedBy, visitConnections } from "./conntrack.ts";
 import { gatherNodeFacts } from "./facts.ts";
 import type { Host } from "./host.ts";
@@ -24,6 +25,7 @@ export interface TaskArgs {
   kubeProxy?: unknown;
   saved?: { gzip: string };
   mode?: string;
+  healthPort?: number;
   uids?: string[];
 }
 
@@ -59,6 +61,9 @@ export const performers: Record<NodeTaskKind, Perform> = {
     });
     return { connections };
   },
+  "agent-endpoints": async (_host, { healthPort }) => ({
+    uids: await readAgentEndpoints(needed("healthPort", healthPort)),
+  }),
   "recreate-sandboxes": async (host, { uids }) => {
     // gRPC takes long to load, and no other kind needs it.
     const { recreateSandboxes } = await import("./sandboxes.ts");

@@ -57,6 +57,7 @@ function inOrder(nodes: readonly InventoryNode[]): InventoryNode[] {
 
 const switching: StepKindName[] = ["cordon", "drain", "activate", "recreate", "verify-node", "uncordon"];
 const replacing: StepKindName[] = ["cordon", "drain", "remove-node"];
+const joining: StepKindName[] = ["join-node", "verify-node"];
 
 /**
  * A plan for this cluster; the same inventory and options always give the same one, but for its date. `settings` are
@@ -67,12 +68,12 @@ export function makePlan(
   options: Partial<PlanOptions> = {},
   warnings: Finding[] = [],
   now: Date = new Date(),
-): Plan {
   settings: AgentSetting[] = [],
+): Plan {
   const chosen: PlanOptions = { ...defaultPlanOptions, ...options };
-  refuseNonsense(inventory, chosen);
   // What was asked for comes last, and so wins.
   chosen.agentValues = [...settings.map(({ value }) => value), ...chosen.agentValues];
+  refuseNonsense(inventory, chosen);
   const phases = phasesOf(inventory, chosen);
   return {
     apiVersion: "shunt.dev/v1alpha1",
@@ -91,8 +92,8 @@ export function makePlan(
       kubeProxyMode: inventory.kubeProxy.mode,
     },
     options: chosen,
-    expectedSeconds: expectedSeconds(phases),
     ...(settings.length === 0 ? {} : { agentSettings: settings }),
+    expectedSeconds: expectedSeconds(phases),
     risks: risksOf(inventory, chosen, phases),
     warnings: warnings.filter(({ severity }) => severity !== "info"),
     basis: basisOf(inventory),
@@ -107,8 +108,8 @@ export function basisOf({ network, kubeProxy, serviceCIDRs, nodes }: Inventory):
     kubeProxy,
     serviceCIDRs,
     nodes: nodes.map(({ name, roles, podCIDRs }) => ({ name, roles, podCIDRs })),
-  };
     ...(nodes.some(({ facts }) => facts !== undefined) ? { nodeFacts: true } : {}),
+  };
 }
 
 function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary }: PlanOptions): void {
@@ -146,7 +147,7 @@ function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
     const blueGreen = options.strategy === "blue-green";
     const work = blueGreen ? replacing : switching;
     const canary = all.slice(0, options.canary);
-    if (blueGreen) phases.push({ name: "new-group", title: "New nodes", steps: steps("add-group") });
+    if (blueGreen) phases.push(...newGroup(steps));
     const groups: [string, string, InventoryNode[], number][] = [
       ["canary", "Canary", canary, options.canary],
       ["workers", "Workers", all.slice(canary.length), options.maxUnavailable],
@@ -154,6 +155,8 @@ function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
     ];
     for (const [name, title, nodes, size] of groups)
       if (nodes.length > 0) phases.push({ name, title, steps: steps(...work), nodes: waves.of(nodes, size) });
+    if (blueGreen)
+      phases.push({ name: "settle-group", title: "The old group is gone", steps: steps("settle-group") });
     if (blueGreen && last.length > 0)
       phases.push({
         name: "control-planes",
@@ -166,6 +169,13 @@ function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
   return phases;
 }
 
+function newGroup(steps: (...kinds: StepKindName[]) => PlanPhase["steps"]): PlanPhase[] {
+  return [
+    { name: "new-group", title: "New nodes", steps: steps("add-group") },
+    { name: "new-nodes", title: "New nodes join", steps: steps(...joining), nodes: [], newNodes: true },
+  ];
+}
+
 function endOf(
   inventory: Inventory,
   options: PlanOptions,
@@ -173,7 +183,8 @@ function endOf(
   steps: (...kinds: StepKindName[]) => PlanPhase["steps"],
 ): PlanPhase[] {
   const phases: PlanPhase[] = [];
-  // Blue-green takes the old workers away, and their rules and devices with them.
+  // Blue-green takes the old workers away, and their rules and devices with them; the new ones have some too.
+  const alsoNew = options.strategy === "blue-green" ? { newNodes: true as const } : {};
   const nodes = (): PlannedNode[] => {
     const there = everywhere();
     if (options.strategy !== "blue-green") return there;
@@ -187,6 +198,7 @@ function endOf(
       title: "kube-proxy's rules",
       steps: steps("remove-kube-proxy-rules"),
       nodes: nodes(),
+      ...alsoNew,
     });
   }
   if (options.strategy !== "kube-proxy-only" && options.removeOldNetwork) {
@@ -196,6 +208,7 @@ function endOf(
       title: "What it left",
       steps: steps("remove-old-network", "verify-residue"),
       nodes: nodes(),
+      ...alsoNew,
     });
   }
   phases.push({ name: "finish", title: "Finish", steps: steps("finish", "stop-probes") });

@@ -15,7 +15,11 @@ const nodeName = {
 };
 const texts = { type: "array", items: text };
 const count = { type: "integer", minimum: 0 };
-const closed = (properties: Record<string, unknown>, required = Object.keys(properties)) => ({
+const optional = new Set(["agentSettings", "newNodes", "nodeFacts", "providerOptions"]);
+const closed = (
+  properties: Record<string, unknown>,
+  required = Object.keys(properties).filter((key) => !optional.has(key)),
+) => ({
   type: "object",
   additionalProperties: false,
   required,
@@ -27,13 +31,21 @@ const kinds = [
     "install-standby",
     "start-probes",
     "add-group",
+    "join-node",
     "cordon",
     "drain",
     "activate",
     "recreate",
     "verify-node",
   ],
-  ...["uncordon", "remove-node", "services-handover", "remove-kube-proxy-rules", "disable-old-network"],
+  ...[
+    "uncordon",
+    "remove-node",
+    "settle-group",
+    "services-handover",
+    "remove-kube-proxy-rules",
+    "disable-old-network",
+  ],
   ...["remove-old-network", "verify-residue", "compare-clusters", "stop-probes", "finish"],
 ];
 
@@ -53,8 +65,10 @@ const planSchema = closed({
     drainForce: { type: "boolean" },
     drainDeleteEmptyDirData: { type: "boolean" },
     provider: text,
+    providerOptions: texts,
     agentValues: texts,
   }),
+  agentSettings: { type: "array", items: closed({ value: text, reason: text }) },
   expectedSeconds: { type: "number" },
   risks: texts,
   warnings: { type: "array", items: open },
@@ -63,12 +77,12 @@ const planSchema = closed({
     kubeProxy: open,
     serviceCIDRs: texts,
     nodes: { type: "array", items: closed({ name: nodeName, roles: texts, podCIDRs: texts }) },
+    nodeFacts: { type: "boolean" },
   }),
   phases: {
     type: "array",
     items: closed(
       {
-  agentSettings: { type: "array", items: closed({ value: text, reason: text }) },
         name: text,
         title: text,
         steps: {
@@ -77,7 +91,6 @@ const planSchema = closed({
             kind: { enum: kinds },
             title: text,
             changes: texts,
-    nodeFacts: { type: "boolean" },
             expectedSeconds: { type: "number", minimum: 0 },
             risk: text,
           }),
@@ -95,6 +108,7 @@ const planSchema = closed({
             ["name", "wave", "networkedPods", "pinnedPods"],
           ),
         },
+        newNodes: { const: true },
       },
       ["name", "title", "steps"],
     ),
@@ -160,20 +174,6 @@ function sortedKeys(_key: string, value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The plan as a page for a terminal. */
-export function formatPlan(plan: Plan): string {
-  const lines = [
-    `${plan.options.strategy}: from ${plan.from.network} (${plan.from.mode}), kube-proxy ${plan.from.kubeProxy} (${plan.from.kubeProxyMode})`,
-    `${plan.basis.nodes.length} nodes, ${planSteps(plan).length} steps, about ${formatSeconds(plan.expectedSeconds)}`,
-    "",
-  ];
-  for (const phase of plan.phases) {
-    lines.push(phase.title);
-    for (const wave of wavesOf(phase).slice(0, 12))
-      lines.push(`  wave ${wave[0]!.wave}: ${wave.map(({ name }) => name).join(", ")}`);
-    const more = wavesOf(phase).length - 12;
-    if (more > 0) lines.push(`  and ${more} more waves`);
-    for (const { title, expectedSeconds: seconds, changes } of phase.steps) {
 function formatAgentValues({ options, agentSettings = [] }: Plan): string[] {
   if (options.agentValues.length === 0) return [];
   const reasons = new Map(agentSettings.map(({ value, reason }) => [value, reason]));
@@ -184,11 +184,26 @@ function formatAgentValues({ options, agentSettings = [] }: Plan): string[] {
   ];
 }
 
+/** The plan as a page for a terminal. */
+export function formatPlan(plan: Plan): string {
+  const lines = [
+    `${plan.options.strategy}: from ${plan.from.network} (${plan.from.mode}), kube-proxy ${plan.from.kubeProxy} (${plan.from.kubeProxyMode})`,
+    `${plan.basis.nodes.length} nodes, ${planSteps(plan).length} steps, about ${formatSeconds(plan.expectedSeconds)}`,
+    ...formatAgentValues(plan),
+    "",
+  ];
+  for (const phase of plan.phases) {
+    lines.push(phase.title);
+    for (const wave of wavesOf(phase).slice(0, 12))
+      lines.push(`  wave ${wave[0]!.wave}: ${wave.map(({ name }) => name).join(", ")}`);
+    const more = wavesOf(phase).length - 12;
+    if (more > 0) lines.push(`  and ${more} more waves`);
+    if (phase.newNodes === true) lines.push("  each new node");
+    for (const { title, expectedSeconds: seconds, changes } of phase.steps) {
       lines.push(`  - ${title} (${formatSeconds(seconds)})`);
       for (const change of changes) lines.push(`      changes ${change}`);
     }
   }
   if (plan.risks.length > 0) lines.push("", "What stays at risk", ...plan.risks.map((risk) => `  - ${risk}`));
-    ...formatAgentValues(plan),
   return `${lines.join("\n")}\n`;
 }

@@ -26,9 +26,20 @@ const writers: Record<StepKindName, Write> = {
     step(
       "Add a group of new nodes with the agent active",
       300,
-      [`nodes, through the provider ${provider}`],
+      [
+        `nodes, through the provider ${provider}`,
+        "ConfigMap kube-system/shunt-config: podNetwork active, for nodes to come; ShuntNodes of the old nodes keep standby",
+      ],
       "The new nodes cost as much as the old ones until those are gone.",
     ),
+  "join-node": () =>
+    step("Let the new node in, and recreate pods that got another interface", 5, [
+      "DaemonSet pods that started there before the agent are deleted one by one, and come back",
+    ]),
+  "settle-group": (_, { provider }) =>
+    step("Take away what only held the new group's place", 5, [
+      `placeholders and limits, through the provider ${provider}`,
+    ]),
   cordon: () =>
     step("Cordon the node", 1, [
       "Node.spec.unschedulable, unless it was set before",

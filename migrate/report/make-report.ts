@@ -99,7 +99,7 @@ const earliest = (steps: readonly ReportStep[]) =>
   );
 
 /** What of a node's own steps makes it a switched one; the first of these that the plan has. */
-const switchingKinds = ["activate", "remove-node", "remove-kube-proxy-rules"] as const;
+const switchingKinds = ["activate", "join-node", "remove-node", "remove-kube-proxy-rules"] as const;
 
 function reportNodes({ plan, steps: recorded }: JournalRecord, steps: ReportStep[]): ReportNode[] {
   const entries = new Map(recorded.map(({ step, entry }) => [step.name, entry]));

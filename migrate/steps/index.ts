@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { StepKind, StepKinds } from "../step-kind.ts";
 import { activateStep } from "./activate.ts";
+import { addGroupStep, settleGroupStep } from "./add-group.ts";
 import { cordonStep, uncordonStep } from "./cordon.ts";
 import { drainStep } from "./drain.ts";
 import { finishStep } from "./finish.ts";
 import { installStandbyStep } from "./install-standby.ts";
-import { addGroupStep, removeNodeStep } from "./node-groups.ts";
+import { joinNodeStep } from "./join-node.ts";
 import { disableOldNetworkStep, removeOldNetworkStep, verifyResidueStep } from "./old-network.ts";
 import { startProbesStep, stopProbesStep } from "./probes.ts";
 import { recreateStep } from "./recreate.ts";
 import { removeKubeProxyRulesStep } from "./remove-kube-proxy-rules.ts";
+import { removeNodeStep } from "./remove-node.ts";
 import { servicesHandoverStep } from "./services-handover.ts";
 import { verifyNodeStep } from "./verify-node.ts";
 
@@ -17,6 +19,7 @@ const all: StepKind[] = [
   installStandbyStep,
   startProbesStep,
   addGroupStep,
+  joinNodeStep,
   cordonStep,
   drainStep,
   activateStep,
@@ -24,6 +27,7 @@ const all: StepKind[] = [
   verifyNodeStep,
   uncordonStep,
   removeNodeStep,
+  settleGroupStep,
   servicesHandoverStep,
   removeKubeProxyRulesStep,
   disableOldNetworkStep,

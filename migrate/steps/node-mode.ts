@@ -5,7 +5,8 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import { waitFor } from "../../lib/wait.ts";
 import type { Json } from "../model/journal.ts";
 
-const shuntNodes = (name?: string): string => resourcePath("shunt.dev/v1alpha1", "nodes", undefined, name);
+export const shuntNodes = (name?: string): string =>
+  resourcePath("shunt.dev/v1alpha1", "nodes", undefined, name);
 
 /** The layers that a migration sets; null where the node's object leaves one to the configuration. */
 export interface NodeModes {
@@ -21,8 +22,13 @@ export async function readModes(kube: KubeClient, node: string): Promise<NodeMod
 
 /** The same of all nodes, by name. */
 export async function readAllModes(kube: KubeClient): Promise<{ [node: string]: NodeModes }> {
+  const there = new Set(
+    (await kube.list(resourcePath("v1", "nodes"))).items.map(({ metadata }) => metadata.name),
+  );
   const { items } = await kube.list(shuntNodes());
-  return Object.fromEntries(items.map((object) => [object.metadata.name!, modesOf(object)]));
+  // Nobody answers for what a removed node left.
+  const living = items.filter(({ metadata }) => there.has(metadata.name));
+  return Object.fromEntries(living.map((object) => [object.metadata.name!, modesOf(object)]));
 }
 
 const modesOf = ({ spec }: KubeObject): NodeModes => ({
@@ -51,7 +57,7 @@ export async function waitForModes(
   await waitFor(
     `the agent of node ${node} to be ready`,
     async () => {
-      const problem = problemOf(await kube.get(shuntNodes(node)), modes);
+      const problem = modeProblem(await kube.get(shuntNodes(node)), modes);
       if (problem !== undefined) throw new Error(problem);
       return true;
     },
@@ -64,7 +70,11 @@ export async function waitForModes(
   );
 }
 
-function problemOf({ metadata, status = {} }: KubeObject, modes: Partial<NodeModes>): string | undefined {
+/** Why a node's agent is not as asked; undefined when it is. */
+export function modeProblem(
+  { metadata, status = {} }: KubeObject,
+  modes: Partial<NodeModes>,
+): string | undefined {
   if ((status.observedGeneration ?? 0) < (metadata.generation ?? 0)) return "it has not seen the change yet";
   const ready = status.conditions?.find(({ type }: { type: string }) => type === "Ready");
   if (ready?.status !== "True") return ready?.message || "it is not Ready";

@@ -8,7 +8,7 @@ import { controlPlaneTaint } from "./parts.ts";
 import type { ClusterPlan } from "./plan.ts";
 
 /** Gives nodes the labels and the taint that a kubelet may not give itself. */
-export async function labelNodes(kube: KubeClient, plan: ClusterPlan): Promise<void> {
+export async function labelNodes(kube: KubeClient, plan: Pick<ClusterPlan, "nodes">): Promise<void> {
   for (const node of plan.nodes) {
     const path = `/api/v1/nodes/${node.name}`;
     const roles = { [`node-role.kubernetes.io/${node.role}`]: "" };

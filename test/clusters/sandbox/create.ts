@@ -11,18 +11,15 @@ import { type ProgressStyle, runSteps, type Step } from "../../../lib/steps.ts";
 import { waitFor } from "../../../lib/wait.ts";
 import { applyClusterObjects, labelNodes } from "./bootstrap.ts";
 import { deleteSandboxCluster } from "./delete.ts";
-import { packKubeProxyImage, packPauseImage, packShuntImage } from "./images/shunt-image.ts";
-import { copyCniPlugins, importImages } from "./import-images.ts";
-import { hasRealKubeProxy } from "./kube-proxy-manifests.ts";
 import { contextName, defaultKubeconfigFile, makeKubeconfig, mergeKubeconfig } from "./kubeconfig.ts";
 import { checkMachine, requireLinuxRoot } from "./machine.ts";
-import { connectNode, switchCommands } from "./network.ts";
-import { addService, bootNode, bootSwitch, prepareNode, repoDir, serviceScript } from "./node/launch.ts";
-import { nodeFiles } from "./node-files.ts";
+import { switchCommands } from "./network.ts";
+import { addService, bootSwitch, prepareNode, repoDir, serviceScript } from "./node/launch.ts";
 import { installOldNetwork } from "./old-network/install.ts";
-import { findAssets, nodeServices, readKubeletVersion } from "./parts.ts";
+import { findAssets, readKubeletVersion } from "./parts.ts";
 import { type ClusterPlan, controlPlane, planCluster, type SandboxOptions } from "./plan.ts";
 import { createSecrets, type Secrets, writeFiles } from "./secrets.ts";
+import { packNodeImages, startNode } from "./start-node.ts";
 import { claimCluster, clusterDir, initPid, nodeDir, stateRoot, writePlan } from "./state.ts";
 
 /** How creating tells of its progress and is interrupted. */
@@ -100,10 +97,7 @@ function createSteps(plan: ClusterPlan): Step<Creation>[] {
 }
 
 async function packImages(creation: Creation): Promise<string> {
-  const { plan, env } = creation;
-  creation.archives = [await packPauseImage(), await packShuntImage(env)];
-  if (hasRealKubeProxy(plan))
-    creation.archives.push(await packKubeProxyImage(path.join(plan.assets!.dir, "kube-proxy"), env));
+  creation.archives = await packNodeImages(creation.plan, creation.env);
   return `${creation.archives.length} images`;
 }
 
@@ -115,18 +109,9 @@ async function bootNodes(creation: Creation): Promise<string> {
   const { plan, signal } = creation;
   const switchPid = await startSwitch(creation);
   creation.imports = Promise.all(
-    plan.nodes.map(async (node) => {
-      const dir = await prepareNode(plan.name, node.name);
-      await copyCniPlugins(dir);
-      await writeFiles(
-        path.join(dir, "etc"),
-        nodeFiles(plan, node, creation.secrets!.nodeFiles.get(node.name)!),
-      );
-      const pid = await bootNode(plan.name, node.name, plan.assets?.dir, signal);
-      await connectNode(plan, node, { node: pid, switch: switchPid }, signal);
-      for (const [name, script] of Object.entries(nodeServices(plan, node)))
-        await addService(plan.name, node.name, name, script);
-      await importImages(plan.name, node.name, creation.archives, signal);
+    plan.nodes.map((node) => {
+      const kubernetes = creation.secrets!.nodeFiles.get(node.name)!;
+      return startNode(plan, node, { kubernetes, archives: creation.archives, switchPid, signal });
     }),
   );
   creation.imports.catch(() => {});

@@ -34,7 +34,7 @@ export async function deleteSandboxCluster(
 }
 
 /** Nothing of a node is ever mounted in the machine's own namespace; should it be, no file behind it may go. */
-async function unmountBelow(dir: string): Promise<void> {
+export async function unmountBelow(dir: string): Promise<void> {
   for (const mount of mountsBelow(dir).reverse()) await run("umount", ["-l", mount]);
   const left = mountsBelow(dir);
   if (left.length > 0)

@@ -54,7 +54,7 @@ export async function connectNode(
   pids: { node: number; switch: number },
   signal?: AbortSignal,
 ): Promise<void> {
-  await ipBatch(pids.switch, plugCommands(plan.nodes.indexOf(node), pids.node), signal);
+  await ipBatch(pids.switch, plugCommands(node.index, pids.node), signal);
   const settings = [
     "net.ipv4.ip_forward=1",
     "net.ipv6.conf.all.forwarding=1",

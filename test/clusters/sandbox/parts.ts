@@ -2,7 +2,7 @@
 import path from "node:path";
 import { stringify } from "yaml";
 import { hostPort } from "../../../lib/addresses.ts";
-import { ShuntError } from "../../../lib/errors.ts";
+import { ShuntError, UsageError } from "../../../lib/errors.ts";
 import { run } from "../../../lib/run.ts";
 import { isExecutable } from "./machine.ts";
 import { repoInNode, serviceScript } from "./node/launch.ts";
@@ -210,6 +210,7 @@ function kubeletFlags(plan: ClusterPlan, node: NodePlan): string[] {
     "--root-dir=/var/lib/kubelet",
     "--register-node=true",
     `--node-labels=${nodeLabels(node)}`,
+    ...(node.taints === undefined ? [] : [`--register-with-taints=${node.taints.join(",")}`]),
     `--capacity=${Object.entries(capacity)
       .map(([name, value]) => `${name}=${value}`)
       .join(",")}`,
@@ -271,8 +272,25 @@ export function kubeletConfiguration(plan: ClusterPlan, node: NodePlan): string 
     staticPodPath: "/etc/kubernetes/manifests",
     tlsCertFile: `${pki}/kubelet.crt`,
     tlsPrivateKeyFile: `${pki}/kubelet.key`,
-    ...(node.role === "control-plane" ? { registerWithTaints: [controlPlaneTaint] } : {}),
+    ...(taintsOf(node).length === 0 ? {} : { registerWithTaints: taintsOf(node) }),
   });
+}
+
+/** Taints that a node has from its first moment. */
+function taintsOf(node: NodePlan): { key: string; value?: string; effect: string }[] {
+  const own = node.role === "control-plane" ? [controlPlaneTaint] : [];
+  return [...own, ...(node.taints ?? []).map(parseTaint)];
+}
+
+/** `key=value:Effect` or `key:Effect`. Throws UsageError. */
+export function parseTaint(text: string): { key: string; value?: string; effect: string } {
+  const match =
+    /^([A-Za-z0-9./_-]{1,316})(?:=([A-Za-z0-9._-]{0,63}))?:(NoSchedule|PreferNoSchedule|NoExecute)$/.exec(
+      text,
+    );
+  if (match === null) throw new UsageError(`"${text}" is no taint`, "Write it like key=value:NoSchedule.");
+  const [, key, value, effect] = match;
+  return { key: key!, ...(value === undefined || value === "" ? {} : { value }), effect: effect! };
 }
 
 /** Keeps ordinary pods off the control plane. */

@@ -80,6 +80,14 @@ export async function createAuthority(commonName: string): Promise<Authority> {
   };
 }
 
+/** The authority whose certificate and key were kept. */
+export async function openAuthority({ cert, key }: Credential): Promise<Authority> {
+  const der = Buffer.from(key.replaceAll(/-----[^-]+-----|\s/g, ""), "base64");
+  const signingKey = await webcrypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);
+  const root = new x509.X509Certificate(cert);
+  return { cert, key, issue: (subject) => issue(root, signingKey, subject) };
+}
+
 async function issue(
   root: x509.X509Certificate,
   signingKey: CryptoKey,

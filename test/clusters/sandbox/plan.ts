@@ -33,9 +33,17 @@ export interface SandboxOptions {
 export interface NodePlan {
   name: string;
   role: NodeRole;
+  /** Its number in the cluster; never given to another node. */
+  index: number;
   zone: string;
   /** Uplink addresses, the cluster's first family first. */
   addresses: string[];
+  /** Taints that it registers with, as `key=value:Effect`. */
+  taints?: string[];
+  /** Who asked for it, of nodes that were added later. */
+  group?: string;
+  /** Added, but not in the cluster yet; made anew when that was cut off. */
+  joining?: true;
 }
 
 /** Everything that a cluster is made of; kept in its cluster.json. */
@@ -46,6 +54,8 @@ export interface ClusterPlan {
   cni: CniKind;
   kubeProxy?: KubeProxyMode;
   nodes: NodePlan[];
+  /** The highest index that any node ever had. */
+  lastIndex: number;
   podCidrs: string[];
   serviceCidrs: string[];
   nodeCidrMaskSizeIpv4: number;
@@ -79,7 +89,8 @@ export function families(ipFamily: IpFamily): ("ipv4" | "ipv6")[] {
   return ipFamily === "dual" ? ["ipv4", "ipv6"] : [ipFamily];
 }
 
-const maxWorkers = 20;
+/** More would be too many for one machine. */
+export const maxWorkers = 20;
 
 /** Works out names and addresses from what the user said. Throws UsageError. */
 export function planCluster(options: SandboxOptions, kubeconfig: string): ClusterPlan {
@@ -98,15 +109,7 @@ export function planCluster(options: SandboxOptions, kubeconfig: string): Cluste
     throw new UsageError(`The node's pod range must be /17 to /28, not /${mask}`);
   const pick = (four: string, six: string) =>
     families(ipFamily).map((family) => (family === "ipv4" ? four : six));
-  const nodes = Array.from({ length: workers + 1 }, (_, index): NodePlan => {
-    const role = index === 0 ? "control-plane" : "worker";
-    return {
-      name: `${name}-${role}${index > 1 ? index : ""}`,
-      role,
-      zone: `zone-${"abc"[Math.max(0, index - 1) % 3]}`,
-      addresses: pick(`172.30.0.${index + 2}`, `fd30::${(index + 2).toString(16)}`),
-    };
-  });
+  const nodes = Array.from({ length: workers + 1 }, (_, index) => planNode(name, ipFamily, index));
   return {
     name,
     createdAt: new Date().toISOString(),
@@ -114,12 +117,27 @@ export function planCluster(options: SandboxOptions, kubeconfig: string): Cluste
     cni,
     ...(kubeProxy === undefined ? {} : { kubeProxy }),
     nodes,
+    lastIndex: workers,
     podCidrs: pick("10.244.0.0/16", "fd10:244::/56"),
     serviceCidrs: pick("10.96.0.0/16", "fd10:96::/112"),
     nodeCidrMaskSizeIpv4: mask,
     dnsServiceIp: pick("10.96.0.10", "fd10:96::a")[0]!,
     apiPort: 0,
     kubeconfig,
+  };
+}
+
+/** The node with this number; 0 is the control plane. */
+export function planNode(cluster: string, ipFamily: IpFamily, index: number): NodePlan {
+  const role = index === 0 ? "control-plane" : "worker";
+  const address = (family: string) =>
+    family === "ipv4" ? `172.30.0.${index + 2}` : `fd30::${(index + 2).toString(16)}`;
+  return {
+    name: `${cluster}-${role}${index > 1 ? index : ""}`,
+    role,
+    index,
+    zone: `zone-${"abc"[Math.max(0, index - 1) % 3]}`,
+    addresses: families(ipFamily).map(address),
   };
 }
 

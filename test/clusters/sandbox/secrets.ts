@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { stringify } from "yaml";
 import { makeKubeconfig } from "./kubeconfig.ts";
 import { apiAddress } from "./parts.ts";
-import { type Credential, createAuthority, createTokenKeys } from "./pki.ts";
+import { type Authority, type Credential, createAuthority, createTokenKeys, openAuthority } from "./pki.ts";
 import { type ClusterPlan, controlPlane, type NodePlan, outside } from "./plan.ts";
 import { clusterDir } from "./state.ts";
 
@@ -70,22 +70,41 @@ export async function createSecrets(plan: ClusterPlan): Promise<Secrets> {
     "scheduler.conf": config(scheduler!),
   };
   const nodeFiles = new Map<string, Record<string, string>>();
-  for (const node of plan.nodes) {
-    const kubelet = await ca.issue({
-      commonName: `system:node:${node.name}`,
-      organizations: ["system:nodes"],
-      names: [node.name, ...node.addresses],
-    });
+  for (const node of plan.nodes)
     nodeFiles.set(node.name, {
-      "pki/ca.crt": ca.cert,
-      "pki/internet-ca.crt": internetCa.cert,
-      ...pair("pki/kubelet", kubelet),
-      "kubelet.conf": config(kubelet),
+      ...(await kubeletFiles(plan, node, ca, internetCa.cert)),
       ...(node.role === "control-plane" ? controlFiles : {}),
     });
-  }
   await keep(plan, control, nodeFiles);
   return { ca, admin: admin!, internet, nodeFiles };
+}
+
+/** What every node has: the authorities, and its kubelet's certificate. */
+async function kubeletFiles(
+  plan: ClusterPlan,
+  node: NodePlan,
+  ca: Authority,
+  internetCa: string,
+): Promise<Record<string, string>> {
+  const kubelet = await ca.issue({
+    commonName: `system:node:${node.name}`,
+    organizations: ["system:nodes"],
+    names: [node.name, ...node.addresses],
+  });
+  const server = `https://${apiAddress(plan)}`;
+  return {
+    "pki/ca.crt": ca.cert,
+    "pki/internet-ca.crt": internetCa,
+    ...pair("pki/kubelet", kubelet),
+    "kubelet.conf": stringify(makeKubeconfig("sandbox", server, ca.cert, kubelet)),
+  };
+}
+
+/** The files of a node that joins a cluster which is there, below /etc/kubernetes. */
+export async function joinFiles(plan: ClusterPlan, node: NodePlan): Promise<Record<string, string>> {
+  const read = (name: string) => readFile(path.join(clusterDir(plan.name), "pki", name), "utf8");
+  const ca = await openAuthority({ cert: await read("ca.crt"), key: await read("ca.key") });
+  return await kubeletFiles(plan, node, ca, await read("internet-ca.crt"));
 }
 
 function pair(name: string, credential: Credential): Record<string, string> {

@@ -153,7 +153,9 @@ export class NodeAgent {
         labels,
         annotations: { "volumes.kubernetes.io/controller-managed-attach-detach": "true" },
       },
-      spec: { taints: [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }] },
+      spec: {
+        taints: [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }, ...this.#options.nodeTaints],
+      },
       status,
     });
   }

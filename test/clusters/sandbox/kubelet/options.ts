@@ -25,6 +25,8 @@ export interface KubeletOptions {
   resolvConf: string;
   registerNode: boolean;
   nodeLabels: Record<string, string>;
+  /** Taints of a node that registers, as `key=value:Effect`. */
+  nodeTaints: { key: string; value?: string; effect: string }[];
   /** Quantities by resource name: cpu, memory, pods, ephemeral-storage. */
   capacity: Record<string, string>;
   logLevel: LogLevel;
@@ -55,6 +57,7 @@ function readFlags(argv: string[]) {
         "resolv-conf": { ...text, default: "/etc/resolv.conf" },
         "register-node": { type: "string", default: "true" },
         "node-labels": { ...text, default: "" },
+        "register-with-taints": { ...text, default: "" },
         capacity: { ...text, default: "" },
         v: { ...text, default: "2" },
       },
@@ -74,6 +77,13 @@ function pairsOf(flag: string, value: string): Record<string, string> {
     pairs[item.slice(0, at)] = item.slice(at + 1);
   }
   return pairs;
+}
+
+function taintOf(text: string): KubeletOptions["nodeTaints"][number] {
+  const [, key, value, effect] = /^([^=:]+)(?:=([^:]*))?:(\w+)$/.exec(text) ?? [];
+  if (key === undefined || effect === undefined)
+    throw new UsageError(`kubelet: --register-with-taints: "${text}" is not key=value:Effect`);
+  return { key, ...(value === undefined || value === "" ? {} : { value }), effect };
 }
 
 /** Reads the command line. Throws UsageError. */
@@ -102,6 +112,7 @@ export function parseOptions(argv: string[]): KubeletOptions {
     resolvConf: flags["resolv-conf"],
     registerNode: flags["register-node"] === "true",
     nodeLabels: pairsOf("node-labels", flags["node-labels"]),
+    nodeTaints: listOf(flags["register-with-taints"]).map(taintOf),
     capacity: {
       cpu: String(os.cpus().length),
       memory: `${Math.floor(os.totalmem() / 1024)}Ki`,
