@@ -4,9 +4,9 @@ import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { ProbeReading, ReadResults } from "./merge.ts";
 import { probeNamespace as namespace, probeSelector } from "./names.ts";
-import type { NodeResults } from "./results.ts";
+import { keyOf, type NodeResults } from "./results.ts";
 import { readKept } from "./saved.ts";
-import { ports } from "./server.ts";
+import { hostPorts, ports } from "./server.ts";
 
 const concurrency = 16;
 const callTimeoutMs = 10_000;
@@ -21,7 +21,8 @@ export interface PodCall {
 
 /** Talks to a probe pod through the API server. */
 export async function callPod<T>({ kube, pod, method, path, signal }: PodCall): Promise<T> {
-  const base = resourcePath("v1", "pods", namespace, `${pod.metadata.name}:${ports.http}`);
+  const { http } = pod.spec.hostNetwork === true ? hostPorts : ports;
+  const base = resourcePath("v1", "pods", namespace, `${pod.metadata.name}:${http}`);
   // A colon is no part of a name: it goes to the server as it is.
   const url = `${base.replace("%3A", ":")}/proxy${path}`;
   return await kube.request<T>(method, url, { timeoutMs: callTimeoutMs, signal });
@@ -46,16 +47,17 @@ export async function collectResults(
   const queue = [...pods];
   const work = async (): Promise<void> => {
     for (let pod = queue.shift(); pod !== undefined; pod = queue.shift()) {
-      const node = pod.spec.nodeName as string;
+      const place = (pod.spec.nodeName as string) + (pod.spec.hostNetwork === true ? ".host" : "");
       try {
         const read = await readOne(kube, pod, signal);
+        const node = keyOf(read.results);
         // While a pod is moved two answer for a node; the later one knows what the earlier one saw.
         const known = nodes.get(node);
         if (known === undefined || known.results.results.length < read.results.results.length)
           nodes.set(node, read);
       } catch (error) {
         signal.throwIfAborted();
-        failures.set(node, errorMessage(error));
+        failures.set(place, errorMessage(error));
       }
     }
   };

@@ -4,16 +4,17 @@ import { connectInCluster } from "../../lib/kube-connect.ts";
 import { Informer } from "../../lib/kube-informer.ts";
 import { createLogger, type Logger } from "../../lib/log.ts";
 import { sleep } from "../../lib/wait.ts";
-import { probeNamespace, probeSelector } from "./names.ts";
+import { nameOf, type ProbeRole, probeNamespace } from "./names.ts";
 import { Peers } from "./peers.ts";
 import type { NodeResults } from "./results.ts";
 import { Sender, type SenderSettings } from "./sender.ts";
-import { ProbeServer, ports } from "./server.ts";
+import { hostPorts, ProbeServer, ports } from "./server.ts";
 import { ResultStore } from "./store.ts";
 import { Tally } from "./tally.ts";
 
 /** What the DaemonSet tells each pod by its environment. */
 export interface ProbeSettings {
+  role: ProbeRole;
   node: string;
   uid: string;
   run: string;
@@ -28,14 +29,17 @@ export interface ProbeSettings {
 export function readSettings(env: Record<string, string | undefined>, resolvConf: string): ProbeSettings {
   const given = JSON.parse(env.PROBE_SETTINGS ?? "{}");
   const nameserver = /^\s*nameserver\s+(\S+)/m.exec(resolvConf)?.[1] ?? "127.0.0.1";
+  const role: ProbeRole = given.role === "host" ? "host" : "pod";
+  const podPorts = role === "host" ? hostPorts : ports;
   return {
+    role,
     node: env.NODE_NAME ?? "",
     uid: env.POD_UID ?? "",
     run: given.run,
     resultsDir: "/results",
     peerLimit: given.peerLimit,
     lingerMs: given.lingerMs,
-    sender: { ...given.sender, podPorts: ports, dnsServer: { address: nameserver, port: 53 } },
+    sender: { ...given.sender, role, podPorts, dnsServer: { address: nameserver, port: 53 } },
   };
 }
 
@@ -50,7 +54,8 @@ export async function main(
   const now = (): number => performance.timeOrigin + performance.now();
   const id = `${settings.uid}-${Math.round(now())}`;
   const store = new ResultStore(settings.resultsDir, settings.run, id);
-  const tally = new Tally(settings.node, id, now);
+  const place = settings.role === "host" ? `${settings.node} (host)` : settings.node;
+  const tally = new Tally(place, id, now);
   let state: NodeResults["state"] = "running";
   const peers = new Peers(settings.uid, settings.peerLimit, ({ node }) => {
     tally.pause(node);
@@ -70,11 +75,12 @@ export async function main(
     store.save(tally.results(true));
   };
   const server = new ProbeServer(
-    { node: settings.node, uid: settings.uid },
+    { node: place, uid: settings.uid },
     {
       "GET /results": (): NodeResults => ({
         ...{
           node: settings.node,
+          role: settings.role,
           nowMs: now(),
           state,
           peers: peers.total,
@@ -98,10 +104,12 @@ export async function main(
       },
     },
   );
-  await server.listen();
+  await server.listen(settings.sender.podPorts);
   const kube = connectInCluster(env);
   const path = `/api/v1/namespaces/${probeNamespace}/pods`;
-  const pods = new Informer(kube, path, log, { labelSelector: probeSelector });
+  const pods = new Informer(kube, path, log, {
+    labelSelector: `app.kubernetes.io/name=${nameOf[settings.role]}`,
+  });
   const watching = new AbortController();
   pods.onChange(({ type, object }) => {
     peers.update(object, type === "deleted");

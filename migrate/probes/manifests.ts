@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
-import { headlessName, probeNamespace as namespace, probeName } from "./names.ts";
-import { ports } from "./server.ts";
+import { headlessName, nameOf, probeNamespace as namespace, type ProbeRole, probeName } from "./names.ts";
+import { hostPorts, ports } from "./server.ts";
 
-const labels = { "app.kubernetes.io/name": probeName, "app.kubernetes.io/managed-by": "shunt" };
-const selector = { "app.kubernetes.io/name": probeName };
+const selectorOf = (role: ProbeRole) => ({ "app.kubernetes.io/name": nameOf[role] });
+const labelsOf = (role: ProbeRole) => ({ ...selectorOf(role), "app.kubernetes.io/managed-by": "shunt" });
+const labels = labelsOf("pod");
+
+/** Folder of a node where its probes keep what they saw. */
+const resultsFolder = "/var/run/shunt/probe";
 
 /** What the probe pods are made from. */
 export interface ProbeImage {
@@ -16,16 +20,21 @@ export interface ProbeImage {
 /** Everything but the DaemonSet: it needs to know the addresses that the Services get. */
 export function supportManifests(): KubeObject[] {
   const metadata = { name: probeName, namespace, labels };
-  const servicePorts = [
-    { name: "http", port: 80, targetPort: ports.http, protocol: "TCP" },
-    { name: "stream", port: 81, targetPort: ports.stream, protocol: "TCP" },
-    { name: "udp", port: 82, targetPort: ports.udp, protocol: "UDP" },
+  const servicePorts = ({ http, stream, udp }: typeof ports) => [
+    { name: "http", port: 80, targetPort: http, protocol: "TCP" },
+    { name: "stream", port: 81, targetPort: stream, protocol: "TCP" },
+    { name: "udp", port: 82, targetPort: udp, protocol: "UDP" },
   ];
-  const service = (name: string, spec: object): KubeObject => ({
+  const service = (name: string, role: ProbeRole, spec: object): KubeObject => ({
     apiVersion: "v1",
     kind: "Service",
-    metadata: { name, namespace, labels },
-    spec: { selector, ports: servicePorts, ipFamilyPolicy: "PreferDualStack", ...spec },
+    metadata: { name, namespace, labels: labelsOf(role) },
+    spec: {
+      selector: selectorOf(role),
+      ports: servicePorts(role === "host" ? hostPorts : ports),
+      ipFamilyPolicy: "PreferDualStack",
+      ...spec,
+    },
   });
   return [
     {
@@ -51,24 +60,34 @@ export function supportManifests(): KubeObject[] {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: probeName },
       subjects: [{ kind: "ServiceAccount", name: probeName, namespace }],
     },
-    service(probeName, { type: "NodePort" }),
-    service(headlessName, { clusterIP: "None" }),
+    service(probeName, "pod", { type: "NodePort" }),
+    service(nameOf.host, "host", { type: "NodePort" }),
+    service(headlessName, "pod", { clusterIP: "None" }),
   ];
 }
 
-/** One probe pod a node, on every node. */
-export function probeDaemonSet(image: ProbeImage, settings: object, lingerMs: number): KubeObject {
+/** One probe pod a node, on every node: in the pod network, or in the node's own. */
+export function probeDaemonSet(
+  role: ProbeRole,
+  image: ProbeImage,
+  settings: object,
+  lingerMs: number,
+): KubeObject {
+  const name = nameOf[role];
+  const podLabels = labelsOf(role);
+  const { http, stream, udp } = role === "host" ? hostPorts : ports;
   const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
   return {
     apiVersion: "apps/v1",
     kind: "DaemonSet",
-    metadata: { name: probeName, namespace, labels },
+    metadata: { name, namespace, labels: podLabels },
     spec: {
-      selector: { matchLabels: selector },
+      selector: { matchLabels: selectorOf(role) },
       updateStrategy: { type: "RollingUpdate" },
       template: {
-        metadata: { labels },
+        metadata: { labels: podLabels },
         spec: {
+          ...(role === "host" ? { hostNetwork: true } : {}),
           serviceAccountName: probeName,
           enableServiceLinks: false,
           tolerations: [{ operator: "Exists" }],
@@ -86,12 +105,12 @@ export function probeDaemonSet(image: ProbeImage, settings: object, lingerMs: nu
                 { name: "PROBE_SETTINGS", value: JSON.stringify(settings) },
               ],
               ports: [
-                { name: "http", containerPort: ports.http },
-                { name: "stream", containerPort: ports.stream },
-                { name: "udp", containerPort: ports.udp, protocol: "UDP" },
+                { name: "http", containerPort: http },
+                { name: "stream", containerPort: stream },
+                { name: "udp", containerPort: udp, protocol: "UDP" },
               ],
               readinessProbe: {
-                httpGet: { path: "/ready", port: ports.http },
+                httpGet: { path: "/ready", port: http },
                 periodSeconds: 2,
                 timeoutSeconds: 5,
                 failureThreshold: 5,
@@ -102,7 +121,13 @@ export function probeDaemonSet(image: ProbeImage, settings: object, lingerMs: nu
             },
           ],
           volumes: [
-            { name: "results", hostPath: { path: "/var/run/shunt/probe", type: "DirectoryOrCreate" } },
+            {
+              name: "results",
+              hostPath: {
+                path: role === "host" ? `${resultsFolder}-host` : resultsFolder,
+                type: "DirectoryOrCreate",
+              },
+            },
           ],
         },
       },

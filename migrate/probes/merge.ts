@@ -30,6 +30,8 @@ export interface ProbeReading {
   sending: number;
   /** Nodes whose probes did not answer the reader, with why. */
   unreachable: { node: string; reason: string }[];
+  /** The same figures before the first switch and after the last. */
+  figures?: { before: Record<string, number>; after: Record<string, number> };
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -59,7 +61,9 @@ export function mergeResults(
     },
     longConnections: mergeStreams(all),
     leaving: sum("leaving"),
-    sending: nodes.filter(({ results }) => results.state === "running" && results.counting).length,
+    sending: nodes.filter(
+      ({ results }) => results.role === "pod" && results.state === "running" && results.counting,
+    ).length,
     unreachable,
   };
 }

@@ -9,7 +9,7 @@ import { type ProbeOptions, readProbes, startProbes, stopProbes } from "./operat
 export function probeControl(kube: KubeClient, options: Omit<ProbeOptions, "signal"> = {}): ProbeControl {
   return {
     start: (signal) => startProbes(kube, { ...options, signal }),
-    stop: (signal) => stopProbes(kube, { signal }),
+    stop: (signal) => stopProbes(kube, { ...options, signal }),
   };
 }
 

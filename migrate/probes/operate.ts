@@ -3,12 +3,13 @@ import { randomBytes } from "node:crypto";
 import { ShuntError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import { waitFor } from "../../lib/wait.ts";
+import { sleep, waitFor } from "../../lib/wait.ts";
 import { callPod, collectResults, probePods } from "./collect.ts";
+import { type Latencies, latenciesOf, latencyFigures } from "./latency-figures.ts";
 import { type ProbeImage, probeDaemonSet, supportManifests } from "./manifests.ts";
 import { mergeResults, type ProbeReading } from "./merge.ts";
-import { headlessName, probeNamespace as namespace, probeName } from "./names.ts";
-import { readSaved, saveCordoned, saveReading } from "./saved.ts";
+import { headlessName, nameOf, probeNamespace as namespace, type ProbeRole } from "./names.ts";
+import { readFigures, readSaved, saveCordoned, saveFigures, saveReading } from "./saved.ts";
 
 export interface ProbeOptions {
   signal: AbortSignal;
@@ -23,9 +24,17 @@ export interface ProbeOptions {
   clusterDomain?: string;
   /** Milliseconds until the probes have to be running everywhere. Default 180,000. */
   timeoutMs?: number;
+  /** Other figures of the cluster as it is, for the comparison of before and after. */
+  figures?: (signal: AbortSignal) => Promise<Record<string, number>>;
 }
 
-const daemonSetPath = resourcePath("apps/v1", "daemonsets", namespace, probeName);
+const pathOf = (role: ProbeRole): string => resourcePath("apps/v1", "daemonsets", namespace, nameOf[role]);
+const daemonSetPath = pathOf("pod");
+const roles: ProbeRole[] = ["host", "pod"];
+/** Share of all requests that the probes in the nodes' own network send. */
+const hostShare = 0.25;
+/** So long the probes look at one state of the cluster for the figures before and after, in milliseconds. */
+const figuresMs = 6_000;
 const runAnnotation = "shunt.dev/probe-run";
 const plurals: Record<string, string> = {
   Namespace: "namespaces",
@@ -45,53 +54,96 @@ export async function startProbes(kube: KubeClient, options: ProbeOptions): Prom
     const { kind, apiVersion, metadata } = object;
     await kube.apply(resourcePath(apiVersion!, plurals[kind!]!, metadata.namespace, metadata.name), object);
   }
-  if ((await kube.find(daemonSetPath)) === undefined) await createDaemonSet(kube, options);
+  if ((await kube.find(daemonSetPath)) === undefined) await createDaemonSets(kube, options);
   const timeoutMs = options.timeoutMs ?? 180_000;
   const remedy = `See with kubectl -n ${namespace} get pods,events what is missing.`;
   const started = await waitFor(
     "the probes to run on every node",
     async () => {
-      const { status } = await kube.get(daemonSetPath);
-      if (!(status?.numberReady >= Math.max(1, status?.desiredNumberScheduled ?? 1)))
-        throw new Error(`${status?.numberReady ?? 0} of ${status?.desiredNumberScheduled ?? "?"} are ready`);
+      const states = await Promise.all(roles.map((role) => kube.get(pathOf(role))));
       const { nodes } = await collectResults(kube, signal);
-      const complete = nodes.filter(({ results }) => results.counting && results.peers >= status.numberReady);
-      if (complete.length < status.numberReady)
-        throw new Error(`${complete.length} of ${status.numberReady} have seen every path work`);
-      return complete.length;
+      let count = 0;
+      for (const [index, { status }] of states.entries()) {
+        const ready = status?.numberReady ?? 0;
+        if (ready < Math.max(1, status?.desiredNumberScheduled ?? 1))
+          throw new Error(`${ready} of ${status?.desiredNumberScheduled ?? "?"} are ready`);
+        const complete = nodes.filter(
+          ({ results }) => results.role === roles[index] && results.counting && results.peers >= ready,
+        );
+        if (complete.length < ready)
+          throw new Error(`${complete.length} of ${ready} have seen every path work`);
+        count = complete.length;
+      }
+      return count;
     },
     { timeoutMs, intervalMs: 500, signal, remedy },
   );
   const { metadata } = await kube.get(daemonSetPath);
   const run = metadata.annotations?.[runAnnotation] ?? "";
   await tellAll(await probePods(kube), "POST", `/${run}/begin`, kube, signal);
+  await keepFigures(kube, options);
   return `probes run on ${started} nodes`;
 }
 
-async function createDaemonSet(kube: KubeClient, options: ProbeOptions): Promise<void> {
-  const service = await kube.get(resourcePath("v1", "services", namespace, probeName));
+/** Figures of the state before anything is switched. Whoever starts probes that run already finds them taken. */
+async function keepFigures(kube: KubeClient, { signal, figures }: ProbeOptions): Promise<void> {
+  if ((await readFigures(kube)) !== undefined) return;
+  const others = figures?.(signal);
+  others?.catch(() => undefined);
+  const from = await readLatencies(kube, signal);
+  await sleep(figuresMs, signal);
+  const seen = latencyFigures(from, await readLatencies(kube, signal));
+  await saveFigures(kube, { ...seen, ...(await others) });
+}
+
+async function readLatencies(kube: KubeClient, signal: AbortSignal): Promise<Latencies> {
+  const { nodes } = await collectResults(kube, signal);
+  return latenciesOf(nodes);
+}
+
+async function createDaemonSets(kube: KubeClient, options: ProbeOptions): Promise<void> {
+  const nodes = (await kube.list("/api/v1/nodes")).items.length;
+  const totalRate = options.totalRate ?? 50 * Math.min(4, nodes) + 10 * Math.max(0, nodes - 4);
+  const image = options.image ?? (await agentImage(kube));
+  const run = (await kube.find(pathOf("host")))?.metadata.annotations?.[runAnnotation] ?? newRun();
+  const rates = { host: totalRate * hostShare, pod: totalRate * (1 - hostShare) };
+  // The pods' own comes last: where it is, both are.
+  for (const role of roles) {
+    const object = await daemonSetOf(kube, { role, run, image, totalRate: rates[role] }, options);
+    await kube.apply(pathOf(role), object);
+  }
+}
+
+const newRun = (): string => randomBytes(6).toString("hex");
+
+async function daemonSetOf(
+  kube: KubeClient,
+  { role, run, image, totalRate }: { role: ProbeRole; run: string; image: ProbeImage; totalRate: number },
+  options: ProbeOptions,
+): Promise<KubeObject> {
+  const name = nameOf[role];
+  const service = await kube.get(resourcePath("v1", "services", namespace, name));
   const portOf = (key: "port" | "nodePort") =>
     Object.fromEntries(service.spec.ports.map((port: any) => [port.name, port[key]]));
   const domain = options.clusterDomain ?? "cluster.local";
-  const nodes = (await kube.list("/api/v1/nodes")).items.length;
   const lingerMs = options.lingerMs ?? 8_000;
   const settings = {
-    run: randomBytes(6).toString("hex"),
+    role,
+    run,
     peerLimit: options.peerLimit ?? 6,
     lingerMs,
     sender: {
       clusterIPs: service.spec.clusterIPs ?? [service.spec.clusterIP],
       servicePorts: portOf("port"),
       nodePorts: portOf("nodePort"),
-      serviceName: `${probeName}.${namespace}.svc.${domain}.`,
+      serviceName: `${name}.${namespace}.svc.${domain}.`,
       headlessName: `${headlessName}.${namespace}.svc.${domain}.`,
-      totalRate: options.totalRate ?? 50 * Math.min(4, nodes) + 10 * Math.max(0, nodes - 4),
+      totalRate,
     },
   };
-  const image = options.image ?? (await agentImage(kube));
-  const object = probeDaemonSet(image, settings, lingerMs);
-  object.metadata.annotations = { [runAnnotation]: settings.run };
-  await kube.apply(daemonSetPath, object);
+  const object = probeDaemonSet(role, image, settings, lingerMs);
+  object.metadata.annotations = { [runAnnotation]: run };
+  return object;
 }
 
 async function agentImage(kube: KubeClient): Promise<ProbeImage> {
@@ -118,18 +170,24 @@ export async function readProbes(kube: KubeClient, signal: AbortSignal): Promise
   if ((await kube.find(daemonSetPath)) === undefined) return await readSaved(kube);
   const { nodes, unreachable } = await collectResults(kube, signal);
   await saveCordoned(kube, nodes);
-  return mergeResults(nodes, unreachable);
+  const before = await readFigures(kube);
+  const figures = before === undefined ? {} : { figures: { before, after: {} } };
+  return { ...mergeResults(nodes, unreachable), ...figures };
 }
 
 /** Stops the probes, keeps what they saw in the cluster, and takes everything else of them away. */
 export async function stopProbes(
   kube: KubeClient,
-  options: { signal: AbortSignal; timeoutMs?: number },
+  options: Pick<ProbeOptions, "signal" | "timeoutMs" | "figures">,
 ): Promise<string> {
-  const { signal } = options;
+  const { signal, figures } = options;
   const daemonSet = await kube.find(daemonSetPath);
   if (daemonSet !== undefined) {
     const run = daemonSet.metadata.annotations?.[runAnnotation] ?? "";
+    const others = figures?.(signal);
+    others?.catch(() => undefined);
+    const from = await readLatencies(kube, signal);
+    await sleep(figuresMs, signal);
     const pods = await probePods(kube);
     await tellAll(pods, "POST", `/${run}/stop`, kube, signal);
     await waitFor(
@@ -139,7 +197,9 @@ export async function stopProbes(
       { timeoutMs: options.timeoutMs ?? 60_000, intervalMs: 300, signal },
     );
     const { nodes, unreachable } = await collectResults(kube, signal);
-    await saveReading(kube, mergeResults(nodes, unreachable));
+    const before = (await readFigures(kube)) ?? {};
+    const after = { ...latencyFigures(from, latenciesOf(nodes)), ...(await others) };
+    await saveReading(kube, { ...mergeResults(nodes, unreachable), figures: { before, after } });
     await tellAll(pods, "POST", `/${run}/clear`, kube, signal);
   }
   const path = `/api/v1/namespaces/${namespace}`;

@@ -26,7 +26,8 @@ resolver.bind(0, "127.0.0.1");
 await once(resolver, "listening");
 after(() => resolver.close());
 
-const settings = (dnsPort: number): SenderSettings => ({
+const settings = (dnsPort: number, role: "pod" | "host"): SenderSettings => ({
+  role,
   clusterIPs: ["127.0.0.3"],
   ...{ nodePorts: podPorts, servicePorts: podPorts, podPorts },
   dnsServer: { address: "127.0.0.1", port: dnsPort },
@@ -35,7 +36,7 @@ const settings = (dnsPort: number): SenderSettings => ({
 });
 
 /** A sender that already counts, and the server of the pod that it sends to. */
-async function startPair(t: { after(fn: () => unknown): void }) {
+async function startPair(t: { after(fn: () => unknown): void }, role: "pod" | "host" = "pod") {
   const server = new ProbeServer({ node: "n2", uid: "b" }, {});
   const close = await server.listen(podPorts, "127.0.0.3");
   t.after(close);
@@ -48,7 +49,10 @@ async function startPair(t: { after(fn: () => unknown): void }) {
     isLeaving: (uid: string) => peers.isLeaving(uid),
     onBye: (uid: string) => peers.leave(uid),
   };
-  const sender = new Sender(settings(resolver.address().port), peers, host, { name: "a", isFirst: false });
+  const sender = new Sender(settings(resolver.address().port, role), peers, host, {
+    name: "a",
+    isFirst: false,
+  });
   t.after(() => sender.stop("stopped"));
   for (const [uid, ip] of [
     ["a", "127.0.0.2"],
@@ -87,6 +91,22 @@ test("every path is asked and answered, and streams stand", async (t) => {
   assert.deepEqual(
     results().streams.map(({ path, end }) => `${path} ${end}`),
     ["pod stopped", "headless stopped", "cluster-ip stopped", "node-port stopped"],
+  );
+});
+
+test("in its node's own network a probe asks by Services alone, over streams that no move ends", async (t) => {
+  const { sender, results, total } = await startPair(t, "host");
+  await waitFor("200 requests", () => total("sent") > 200, soon);
+  await sender.stop("stopped");
+  const paths = results().series.map(({ kind, path }) => `${kind} ${path}`);
+  assert.deepEqual(paths.sort(), [
+    ...["http cluster-ip", "http node-port", "stream cluster-ip", "stream node-port"],
+    ...["udp cluster-ip", "udp node-port"],
+  ]);
+  assert.equal(total("lost"), 0, JSON.stringify(results().losses));
+  assert.deepEqual(
+    results().streams.map(({ path, end }) => `${path} ${end}`),
+    [...Array(2).fill("cluster-ip stopped"), ...Array(3).fill("node-port stopped")],
   );
 });
 

@@ -19,7 +19,15 @@ function clock() {
 
 const read = (...results: ProbeResults[]): { results: NodeResults; aheadMs: number } => ({
   results: {
-    ...{ node: results[0]!.node, nowMs: 0, state: "running", peers: 2, counting: true, begun: true },
+    ...{
+      node: results[0]!.node,
+      role: "pod",
+      nowMs: 0,
+      state: "running",
+      peers: 2,
+      counting: true,
+      begun: true,
+    },
     results,
   },
   aheadMs: 5_000,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a probe pod keeps of what it saw: one document an incarnation, small however long it ran.
+import type { ProbeRole } from "./names.ts";
 
 export type ProbeKind = "http" | "udp" | "dns" | "stream";
 export type ProbePath = "pod" | "cluster-ip" | "node-port" | "headless";
@@ -78,6 +79,7 @@ export interface ProbeResults {
 /** What a probe pod answers at /results: all incarnations on its node, and its clock now. */
 export interface NodeResults {
   node: string;
+  role: ProbeRole;
   nowMs: number;
   state: "running" | "leaving" | "stopped";
   peers: number;
@@ -87,6 +89,9 @@ export interface NodeResults {
   begun: boolean;
   results: ProbeResults[];
 }
+
+/** A node has a probe of each role. */
+export const keyOf = ({ node, role }: NodeResults): string => (role === "host" ? `${node}.host` : node);
 
 const firstBoundMs = 0.2;
 const growth = 1.35;

@@ -4,9 +4,11 @@ import { gunzip, gzip } from "node:zlib";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { ProbeReading, ReadResults } from "./merge.ts";
 import { probeNamespace, resultsConfigMap } from "./names.ts";
+import { keyOf } from "./results.ts";
 
 const labels = { "app.kubernetes.io/name": "shunt", "app.kubernetes.io/managed-by": "shunt" };
 const keptName = "shunt-probe-kept";
+const figuresName = "shunt-probe-before";
 /** A ConfigMap takes 1 MiB. */
 const maxBytes = 900_000;
 
@@ -50,6 +52,18 @@ export async function readSaved(kube: KubeClient): Promise<ProbeReading | undefi
   return text === undefined ? undefined : await unpack<ProbeReading>(text);
 }
 
+/** Keeps figures of the time before anything was switched. */
+export async function saveFigures(kube: KubeClient, figures: Record<string, number>): Promise<void> {
+  await write(kube, probeNamespace, figuresName, { figures: await pack(figures) });
+}
+
+/** The figures of before, while the probes run. */
+export async function readFigures(kube: KubeClient): Promise<Record<string, number> | undefined> {
+  const object = await kube.find(resourcePath("v1", "configmaps", probeNamespace, figuresName));
+  const text = object?.binaryData?.figures;
+  return text === undefined ? undefined : await unpack<Record<string, number>>(text);
+}
+
 /** Keeps what probes on cordoned nodes saw: such a node may be about to go, and its results with it. */
 export async function saveCordoned(kube: KubeClient, nodes: readonly ReadResults[]): Promise<void> {
   const cordoned = await kube.list("/api/v1/nodes", { fieldSelector: "spec.unschedulable=true" });
@@ -57,7 +71,7 @@ export async function saveCordoned(kube: KubeClient, nodes: readonly ReadResults
   const going = nodes.filter(({ results }) => names.has(results.node));
   if (going.length === 0) return;
   const kept = await readKept(kube);
-  for (const one of going) kept.set(one.results.node, one);
+  for (const one of going) kept.set(keyOf(one.results), one);
   const data: Record<string, string> = {};
   for (const [node, results] of kept) data[node] = await pack(results);
   const size = Object.values(data).reduce((sum, text) => sum + text.length, 0);

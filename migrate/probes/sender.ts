@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../lib/errors.ts";
+import type { ProbeRole } from "./names.ts";
 import type { Peer, Peers } from "./peers.ts";
 import { type Answer, askDns, askHttp, type Target, UdpAsker } from "./requests.ts";
 import type { ProbeKind, ProbePath } from "./results.ts";
@@ -8,6 +9,8 @@ import type { Sent } from "./tally.ts";
 
 /** Where the probes' own Services are, and what name to ask for. */
 export interface SenderSettings {
+  /** One in its node's own network asks by Services only: there is no pod network between such probes. */
+  role: ProbeRole;
   clusterIPs: string[];
   nodePorts: { http: number; stream: number; udp: number };
   servicePorts: { http: number; stream: number; udp: number };
@@ -53,6 +56,8 @@ export class Sender {
   readonly #startedAtMs: number;
   /** Paths that worked once; undefined once everything counts. */
   #warm: Set<string> | undefined;
+  /** Paths that never worked: a firewall between nodes may allow none to their own ports. */
+  #closed = new Set<string>();
   #slots: Slot[] = [];
   #next = 0;
   #trial = 0;
@@ -84,7 +89,7 @@ export class Sender {
   /** Peers have changed: who is asked is worked out anew. */
   refresh(): void {
     if (this.#stopped) return;
-    this.#slots = this.#makeSlots();
+    this.#slots = this.#makeSlots().filter(({ key }) => !this.#closed.has(key));
     for (const [key, asker] of this.#udp)
       if (this.#peers.isLeaving(key.split(" ")[1]!)) {
         asker.close();
@@ -141,6 +146,8 @@ export class Sender {
     }
     const isLate = this.#host.now() - this.#startedAtMs > warmUpMs;
     if (this.#warm === undefined || !(isLate || this.#slots.every(({ key }) => warm.has(key)))) return;
+    if (this.#settings.role === "host")
+      this.#closed = new Set(this.#slots.flatMap(({ key }) => (warm.has(key) ? [] : [key])));
     this.#warm = undefined;
     this.refresh();
   }
@@ -149,9 +156,10 @@ export class Sender {
     const settings = this.#settings;
     const targets = this.#peers.targets();
     const slots: Slot[] = [];
+    const inPodNetwork = settings.role === "pod";
     for (const kind of ["http", "udp"] as const) {
       for (const peer of targets) {
-        slots.push(this.#podSlot(kind, peer));
+        if (inPodNetwork) slots.push(this.#podSlot(kind, peer));
         slots.push(
           this.#serviceSlot(kind, "node-port", peer.node, {
             address: peer.hostAddress,
@@ -163,8 +171,9 @@ export class Sender {
         slots.push(
           this.#serviceSlot(kind, "cluster-ip", "service", { address, port: settings.servicePorts[kind] }),
         );
-      if (targets.length > 0) slots.push(this.#headlessSlot(kind));
+      if (inPodNetwork && targets.length > 0) slots.push(this.#headlessSlot(kind));
     }
+    if (!inPodNetwork) return slots;
     slots.push(this.#dnsSlot("cluster-ip", settings.serviceName));
     if (targets.length > 0) slots.push(this.#dnsSlot("headless", settings.headlessName));
     return slots;
@@ -228,9 +237,13 @@ export class Sender {
     return await asker.ask(name);
   }
 
-  /** Long streams: to two peers directly, and by ClusterIP, NodePort and headless name. */
+  /** Long streams of a pod: to two peers directly, and by ClusterIP, NodePort and headless name. */
   #openStreams(): void {
-    const { podPorts, servicePorts, nodePorts, clusterIPs } = this.#settings;
+    const { role, podPorts, nodePorts } = this.#settings;
+    if (role === "host") {
+      this.#openHostStreams();
+      return;
+    }
     const targets = this.#peers.targets();
     const [first, second] = targets;
     if (first === undefined) return;
@@ -239,10 +252,31 @@ export class Sender {
     this.#open("pod", first.node, pod(first), "pod-1");
     if (second !== undefined) this.#open("pod", second.node, pod(second), "pod-2");
     this.#open("headless", last.node, pod(last), "headless");
-    const address = clusterIPs[0];
-    if (address !== undefined)
-      this.#open("cluster-ip", "service", { address, port: servicePorts.stream }, "cluster-ip");
+    this.#openToService("cluster-ip");
     this.#open("node-port", first.node, { address: first.hostAddress, port: nodePorts.stream }, "node-port");
+  }
+
+  /**
+   * Long streams of a node's own: two by ClusterIP, and three by the NodePorts of others. No end of them is moved
+   * when a node is, so they have to stand to the end.
+   */
+  #openHostStreams(): void {
+    this.#openToService("cluster-ip-1");
+    this.#openToService("cluster-ip-2");
+    const targets = this.#peers.targets();
+    if (targets.length === 0) return;
+    const port = this.#settings.nodePorts.stream;
+    for (const index of [0, 1, 2]) {
+      const { node, hostAddress: address } = targets[index % targets.length]!;
+      if (!this.#closed.has(`http node-port ${address}`))
+        this.#open("node-port", node, { address, port }, `node-port-${index + 1}`);
+    }
+  }
+
+  #openToService(name: string): void {
+    const address = this.#settings.clusterIPs[0];
+    if (address === undefined || this.#closed.has(`http cluster-ip ${address}`)) return;
+    this.#open("cluster-ip", "service", { address, port: this.#settings.servicePorts.stream }, name);
   }
 
   #open(path: ProbePath, to: string, target: Target, name: string): void {

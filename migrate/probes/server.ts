@@ -5,6 +5,8 @@ import http from "node:http";
 import net from "node:net";
 
 export const ports = { http: 8080, stream: 8081, udp: 8082 };
+/** Those of the probes in the nodes' own network. */
+export const hostPorts = { http: 18_480, stream: 18_481, udp: 18_482 };
 
 /** Who answers; sent with every answer. */
 export interface Identity {
