@@ -10,6 +10,7 @@ const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number
   kubelet: () => import("../test/clusters/sandbox/kubelet/index.ts"),
   "old-network": () => import("../test/clusters/sandbox/old-network/index.ts"),
   scheduler: () => import("../test/clusters/sandbox/scheduler/index.ts"),
+  visitor: () => import("../test/clusters/sandbox/visitor/index.ts"),
 };
 const [name = "", ...argv] = process.argv.slice(2);
 const load = parts[name];

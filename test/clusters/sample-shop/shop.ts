@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { KubeClient } from "../../../lib/kube.ts";
+import { waitFor } from "../../../lib/wait.ts";
+import { applyObject } from "../sandbox/apply.ts";
+import { addService, repoDir, serviceScript } from "../sandbox/node/launch.ts";
+import { nodeDir, readPlan } from "../sandbox/state.ts";
+import type { VisitResults } from "../sandbox/visitor/visits.ts";
+import { applications, shopManifests, shopNamespace } from "./manifests.ts";
+
+const image = "shunt.local/shunt:dev";
+
+/** Deploys the sample applications and waits until every replica is ready. Returns what there is. */
+export async function deployShop(
+  kube: KubeClient,
+  signal: AbortSignal,
+  report: (progress: string) => void,
+): Promise<string> {
+  for (const object of shopManifests(image)) await applyObject(kube, object);
+  const wanted = applications.reduce((sum, { replicas }) => sum + replicas, 0);
+  await waitFor(
+    "the applications to be ready",
+    async () => {
+      const { items } = await kube.list(`/apis/apps/v1/namespaces/${shopNamespace}/deployments`);
+      const ready = items.reduce((sum, { status }) => sum + (status?.readyReplicas ?? 0), 0);
+      report(`${ready} of ${wanted} pods are ready`);
+      return ready >= wanted;
+    },
+    {
+      ...{ timeoutMs: 180_000, intervalMs: 500, signal },
+      remedy: `See with: kubectl -n ${shopNamespace} get pods,events`,
+    },
+  );
+  return applications.map(({ name, replicas }) => `${name} (${replicas} replicas)`).join(", ");
+}
+
+/** Someone outside a sandbox cluster who visits the applications by the NodePorts of all nodes, all the time. */
+export class Visitor {
+  readonly #file: string;
+
+  private constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** @param rate visits a second */
+  static async start(cluster: string, kube: KubeClient, rate: number): Promise<Visitor> {
+    const nodes = readPlan(cluster)?.nodes ?? [];
+    const { items } = await kube.list(`/api/v1/namespaces/${shopNamespace}/services`);
+    const ports = items.flatMap(({ spec }) =>
+      (spec?.ports ?? []).flatMap((port: any) => (port.nodePort as number | undefined) ?? []),
+    );
+    // Neighbours in the list differ in both, so that every node and every application is visited in turn.
+    const urls = ports.flatMap((port) =>
+      nodes.flatMap(({ addresses }) =>
+        addresses.map((address) => `http://${address.includes(":") ? `[${address}]` : address}:${port}/`),
+      ),
+    );
+    const file = path.join(nodeDir(cluster, "switch"), "visitor.json");
+    const command = [
+      ...[
+        process.execPath,
+        "--disable-warning=ExperimentalWarning",
+        path.join(repoDir, "bin/sandbox-part.ts"),
+      ],
+      ...["visitor", `--rate=${rate}`, `--results=${file}`, ...urls.map((url) => `--url=${url}`)],
+    ];
+    await addService(cluster, "switch", "visitor", serviceScript(command));
+    await waitFor("the visitor to come", async () => existsSync(file), {
+      timeoutMs: 30_000,
+      intervalMs: 100,
+    });
+    return new Visitor(file);
+  }
+
+  /** What was seen so far. */
+  read(): VisitResults {
+    return JSON.parse(readFileSync(this.#file, "utf8")) as VisitResults;
+  }
+
+  /** Ends the visits, waits for the last answers, and returns what was seen. */
+  async stop(): Promise<VisitResults> {
+    writeFileSync(`${this.#file}.stop`, "");
+    await waitFor("the visitor's last answers", async () => this.read().final, { timeoutMs: 30_000 });
+    return this.read();
+  }
+}
