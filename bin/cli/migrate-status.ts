@@ -4,7 +4,7 @@ import type { KubeClient } from "../../lib/kube.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { MigrationRecord } from "../../migrate/engine/index.ts";
 import type { MigrationStatus } from "../../migrate/model/journal.ts";
-import type { ResidueItem } from "../../migrate/model/report.ts";
+import type { Report, ResidueItem } from "../../migrate/model/report.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, parseDuration, withKubeOptions } from "./options.ts";
 
@@ -116,19 +116,19 @@ export function reportCommand(env: CliEnv): Command {
     )
     .action(async (flags: StatusFlags) => {
       checkOutput(flags.output, ["html", "json"]);
-      const report = await withKube(flags, (kube) => readReport(env, kube, flags.name));
+      const report = await withKube(flags, (kube) => readReport(kube, env.signal, flags.name));
       const { reportHtml } = await import("../../migrate/report/index.ts");
       env.stdout.write(flags.output === "html" ? reportHtml(report) : `${JSON.stringify(report, null, 2)}\n`);
     });
 }
 
 /** Gathers the report of a migration from its journal and its probes. */
-export async function readReport(env: CliEnv, kube: KubeClient, name?: string) {
+export async function readReport(kube: KubeClient, signal: AbortSignal, name?: string): Promise<Report> {
   const { readMigration } = await import("../../migrate/engine/index.ts");
   const { makeReport } = await import("../../migrate/report/index.ts");
   const { readProbes } = await import("../../migrate/probes/index.ts");
   const record = await readMigration(kube, name);
-  const reading = await readProbes(kube, env.signal).catch(() => undefined);
+  const reading = await readProbes(kube, signal).catch(() => undefined);
   const residue = residueOf(record.steps);
   return makeReport(record, {
     residue,
