@@ -168,7 +168,7 @@ export class Datapath {
     const folder = join(this.#pinFolder, "links");
     if (!existsSync(folder)) return [];
     const names = readdirSync(folder).map((name) => /^tc-(.+)-(?:in|e)gress$/.exec(name)?.[1]);
-    return [...new Set(names.filter((name) => name !== undefined))];
+    return [...new Set(names.filter((name) => name !== undefined).map((name) => name.replaceAll(":", ".")))];
   }
 
   attachSockets(cgroupPath: string): void {
@@ -198,6 +198,7 @@ export class Datapath {
   }
 
   #pin(device: string, direction: string): string {
-    return join(this.#pinFolder, "links", `tc-${device}-${direction}`);
+    // Names in bpffs have no dots, those of devices no colons.
+    return join(this.#pinFolder, "links", `tc-${device.replaceAll(".", ":")}-${direction}`);
   }
 }

@@ -26,16 +26,15 @@ export async function forgetStaleUdp(
   const args = ["-p", "udp", "-f", family];
   const { stdout } = await run("conntrack", ["-L", ...args], { allowFailure: true });
   const stale = staleFlows(parseFlows(stdout), plans, node);
-  // An entry that has ended meanwhile is no failure.
-  for (const flow of stale)
-    await run(
-      "conntrack",
-      [
-        ...["-D", ...args, "-s", flow.source, "-d", flow.destination],
-        ...["--sport", String(flow.sourcePort), "--dport", String(flow.destinationPort)],
-      ],
-      { allowFailure: true },
-    );
+  // One call for all clients of an endpoint that is gone. An entry that has ended meanwhile is no failure.
+  const filters = new Set(
+    stale.map(
+      ({ destination, destinationPort, answerer }) =>
+        `--orig-dst ${destination} --orig-port-dst ${destinationPort} --reply-src ${answerer}`,
+    ),
+  );
+  for (const filter of filters)
+    await run("conntrack", ["-D", ...args, ...filter.split(" ")], { allowFailure: true });
   return stale.length;
 }
 
