@@ -2,7 +2,7 @@
 import type { KubeClient } from "../lib/kube.ts";
 import type { Json } from "./model/journal.ts";
 import type { Plan, PlanStep, StepKindName } from "./model/plan.ts";
-import type { FindProvider, NodeTask, VerifyConnectivity } from "./model/tools.ts";
+import type { FindProvider, NewCluster, NodeTask, VerifyConnectivity } from "./model/tools.ts";
 
 /** Starts and stops the probes; what they see reaches the run through a Monitor. */
 export interface ProbeControl {
@@ -15,6 +15,8 @@ export interface StepTools {
   nodeTask: NodeTask;
   /** Absent: a node is verified by its agent's word alone. */
   verifyConnectivity?: VerifyConnectivity;
+  /** Absent: no parallel cluster was named. */
+  newCluster?: NewCluster;
   /** Absent: no probes run. */
   probes?: ProbeControl;
   /** Absent: no strategy with groups of nodes. */

@@ -5,9 +5,10 @@ import type { KubeClient } from "../../lib/kube.ts";
 import type { Monitor, VerifyConnectivity } from "../../migrate/model/tools.ts";
 import type { StepTools } from "../../migrate/step-kind.ts";
 import type { CliEnv } from "./env.ts";
+import { type CutOverFlags, newClusterTool } from "./migrate-compare.ts";
 import { type ProviderFlags, providerFinder } from "./migrate-provider.ts";
 
-interface ToolFlags extends ProviderFlags {
+interface ToolFlags extends ProviderFlags, CutOverFlags {
   probes: boolean;
   probeRate?: number;
   allowLost: number;
@@ -22,7 +23,9 @@ export async function migrationTools(
 ): Promise<{ tools: StepTools; monitor: Monitor | undefined; close: () => void }> {
   const { createNodeTask } = await import("../../migrate/node-task/index.ts");
   const provider = providerFinder(env, kube, flags);
+  const newCluster = await newClusterTool(kube, flags);
   const tools: StepTools = {
+    ...(newCluster === undefined ? {} : { newCluster }),
     nodeTask: createNodeTask(kube),
     provider: provider.find,
     ...(flags.connectivityTest ? { verifyConnectivity: verifyConnectivity(env, kube) } : {}),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from "commander";
 import type { CliEnv } from "./env.ts";
+import { compareCommand } from "./migrate-compare.ts";
 import { inventoryCommand, preflightCommand } from "./migrate-inventory.ts";
 import { planCommand } from "./migrate-plan.ts";
 import { pauseCommand, resumeCommand, rollbackCommand, runCommand } from "./migrate-run.ts";
@@ -26,6 +27,7 @@ Examples:
     inventoryCommand(env),
     preflightCommand(env),
     planCommand(env),
+    compareCommand(env),
     runCommand(env),
     pauseCommand(env),
     resumeCommand(env),

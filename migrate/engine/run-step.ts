@@ -15,12 +15,16 @@ export class StepFailed extends ShuntError {
     super(`${step.name} ${verb}: ${errorMessage(cause)}`, {
       code: "StepFailed",
       cause,
+      ...(cause instanceof ShuntError && cause.code === "NotReady" ? { exitCode: cause.exitCode } : {}),
       ...(remedy === undefined ? {} : { remedy }),
     });
     this.name = "StepFailed";
     this.step = step;
   }
 }
+
+/** Code of the error by which a step says that people have to do something first: the run pauses, nothing failed. */
+const waitsForOperator = "WaitsForOperator";
 
 const now = (): string => new Date().toISOString();
 
@@ -118,6 +122,11 @@ async function attempt(
   } catch (error) {
     if (control.lost !== undefined) throw control.lost;
     if (control.signal.aborted) throw await undoInterrupted(run, step, kind, current);
+    if (error instanceof ShuntError && error.code === waitsForOperator) {
+      current.entry = { ...current.entry, message: error.message };
+      await write(run, step, current.entry);
+      throw new Paused(error.message);
+    }
     return { error, final: isApplied };
   }
   await write(run, step, current.entry);

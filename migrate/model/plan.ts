@@ -31,6 +31,7 @@ export type StepKindName =
   | "remove-old-network"
   | "verify-residue"
   | "compare-clusters"
+  | "cut-over"
   | "stop-probes"
   | "finish";
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What steps are given from outside: work inside nodes, connectivity, probes, groups of nodes.
+import type { Finding } from "./inventory.ts";
 import type { Json, StepState } from "./journal.ts";
 import type { PlanStep } from "./plan.ts";
 
@@ -62,3 +63,22 @@ export interface NodeGroupProvider {
 
 /** The provider of this name, set up for the operator's cluster and machine. */
 export type FindProvider = (name: string, options: readonly string[]) => Promise<NodeGroupProvider>;
+
+/** What is asked of a parallel cluster that is to take this one's place. */
+export interface NewCluster {
+  server: string;
+  /** Compares it with the old cluster; changes nothing. */
+  compare(signal: AbortSignal): Promise<NewClusterState>;
+  /** The operator has said that the traffic goes there. */
+  cutOverDone: boolean;
+  /** Milliseconds for which its workloads may still be starting, and between two looks at them. */
+  waitMs: number;
+  intervalMs: number;
+}
+
+export interface NewClusterState {
+  ready: boolean;
+  findings: Finding[];
+  /** One line for the journal. */
+  summary: string;
+}

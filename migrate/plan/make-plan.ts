@@ -142,7 +142,10 @@ function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
   };
   const phases: PlanPhase[] = [start];
   if (options.strategy === "new-cluster")
-    return [{ name: "compare", title: "Compare", steps: steps("compare-clusters") }];
+    return [
+      { name: "compare", title: "Compare", steps: steps("compare-clusters") },
+      { name: "cut-over", title: "Move the traffic", steps: steps("cut-over") },
+    ];
   if (options.strategy === "node-by-node" || options.strategy === "blue-green") {
     const blueGreen = options.strategy === "blue-green";
     const work = blueGreen ? replacing : switching;

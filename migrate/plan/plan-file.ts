@@ -46,7 +46,7 @@ const kinds = [
     "remove-kube-proxy-rules",
     "disable-old-network",
   ],
-  ...["remove-old-network", "verify-residue", "compare-clusters", "stop-probes", "finish"],
+  ...["remove-old-network", "verify-residue", "compare-clusters", "cut-over", "stop-probes", "finish"],
 ];
 
 const planSchema = closed({

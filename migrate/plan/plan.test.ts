@@ -54,7 +54,7 @@ test("strategies plan what they need", () => {
   assert.deepEqual(phaseNames(inventory, { strategy: "kube-proxy-only" }), [
     ...["prepare", "services", "kube-proxy-rules", "finish"],
   ]);
-  assert.deepEqual(phaseNames(inventory, { strategy: "new-cluster" }), ["compare"]);
+  assert.deepEqual(phaseNames(inventory, { strategy: "new-cluster" }), ["compare", "cut-over"]);
   assert.ok(phaseNames(inventory, { strategy: "blue-green" }).includes("new-group"));
   const none = { ...inventory.kubeProxy, form: "none" as const };
   assert.ok(!phaseNames({ ...inventory, kubeProxy: none }).includes("services"));

@@ -91,7 +91,15 @@ const writers: Record<StepKindName, Write> = {
       `devices${network.device === undefined ? "" : ` (${network.device})`}, routes, chains, CNI files and address leases of ${network.kind}`,
     ]),
   "verify-residue": () => step("Verify that nothing of the old network is left on the node", 4, []),
-  "compare-clusters": () => step("Compare the objects of both clusters", 30, []),
+  "compare-clusters": () =>
+    step("Compare the objects of both clusters, and wait until the new one is ready", 60, []),
+  "cut-over": () =>
+    step(
+      "Wait until you have moved the traffic to the new cluster, and see that it is still ready",
+      60,
+      ["nothing by itself: DNS names, load balancers or routes are changed by you"],
+      "Clients that know addresses of the old cluster stay there until they ask again.",
+    ),
   "stop-probes": () => step("Stop the probes and collect their results", 10, ["Namespace shunt-probe goes"]),
   finish: () =>
     step("Make the new state the default, and record the end", 30, [

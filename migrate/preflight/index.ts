@@ -27,6 +27,14 @@ const checks: Check[] = [
   advise,
 ];
 
+/** Nothing of the old cluster is changed: only what a cluster with the agent does otherwise is told. */
+const checksOfNewCluster: Check[] = [
+  checkCluster,
+  (context) => checkServices(context).filter(({ id }) => !id.startsWith("kube-proxy-")),
+  checkPolicies,
+  advise,
+];
+
 const order: Record<Severity, number> = { block: 0, warn: 1, info: 2 };
 
 /**
@@ -36,7 +44,7 @@ const order: Record<Severity, number> = { block: 0, warn: 1, info: 2 };
 export function preflight(inventory: Inventory, options: PreflightOptions = {}): Finding[] {
   const context = contextOf(inventory, inventory.details ?? emptyDetails(), options);
   const accepted = new Set(context.options.accept);
-  const findings = checks
+  const findings = (options.strategy === "new-cluster" ? checksOfNewCluster : checks)
     .flatMap((check) => check(context))
     .map((found): Finding => {
       if (found.severity !== "block" || !accepted.has(found.id)) return found;

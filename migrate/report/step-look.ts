@@ -28,6 +28,7 @@ const familyOfKind: Record<StepKindName, Family> = {
   "verify-node": "verify",
   "verify-residue": "verify",
   "compare-clusters": "cluster",
+  "cut-over": "cluster",
   "services-handover": "cluster",
   "remove-node": "remove",
   "settle-group": "cluster",

@@ -7,6 +7,7 @@ import { drainStep } from "./drain.ts";
 import { finishStep } from "./finish.ts";
 import { installStandbyStep } from "./install-standby.ts";
 import { joinNodeStep } from "./join-node.ts";
+import { compareClustersStep, cutOverStep } from "./new-cluster.ts";
 import { disableOldNetworkStep, removeOldNetworkStep, verifyResidueStep } from "./old-network.ts";
 import { startProbesStep, stopProbesStep } from "./probes.ts";
 import { recreateStep } from "./recreate.ts";
@@ -35,6 +36,8 @@ const all: StepKind[] = [
   verifyResidueStep,
   stopProbesStep,
   finishStep,
+  compareClustersStep,
+  cutOverStep,
 ];
 
 /** The steps of real migrations. */
