@@ -1,32 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command } from "commander";
-import { ShuntError } from "../../lib/errors.ts";
-import { sandboxOutside } from "./connectivity.ts";
+import { Command, Option } from "commander";
+import { ShuntError, UsageError } from "../../lib/errors.ts";
+import { type DemoResult, demoMigration } from "./demo-migration.ts";
 import type { CliEnv } from "./env.ts";
 
-interface DemoFlags {
+/** Flags of `shunt demo`. */
+export interface DemoFlags {
   keep?: boolean;
   reportDir?: string;
   name: string;
-  workers: string;
-  ipFamily: "ipv4" | "ipv6" | "dual";
+  workers: number;
+  ipFamily?: "ipv4" | "ipv6" | "dual";
+  cni: "flannel" | "calico" | "kindnet" | "bridge";
+  kubeProxy: "iptables" | "nftables" | "none";
+  strategy: "node-by-node" | "blue-green" | "kube-proxy-only";
+  probeRate: number;
 }
 
-/** `shunt demo`: the whole job on a throw-away cluster. */
+function whole(text: string): number {
+  if (!/^[1-9]\d{0,4}$/.test(text)) throw new UsageError(`"${text}" is not a whole number from 1`);
+  return Number(text);
+}
+
+const choice = (flags: string, description: string, ...values: string[]): Option =>
+  new Option(flags, description).choices(values).default(values[0]);
+
+/** `shunt demo`: a migration on a throw-away cluster, with the proof. */
 export function demoCommand(env: CliEnv): Command {
   return new Command("demo")
     .description(
-      "create a test cluster on this machine, install the agent, prove connectivity, and take it all down",
+      "migrate a test cluster of this machine under load, prove that nothing was lost, and take it down",
     )
     .option("--keep", "leave the cluster running")
-    .option("--report-dir <dir>", "write connectivity.xml (JUnit) and connectivity.json there")
+    .option(
+      "--report-dir <dir>",
+      "write report.html, report.json, connectivity.xml (JUnit) and connectivity.json there",
+    )
     .option("--name <name>", "name of the cluster", "demo")
-    .option("--workers <number>", "worker nodes", "2")
-    .option("--ip-family <family>", "ipv4, ipv6 or dual", "dual")
-    .addHelpText("after", "\nExamples:\n  shunt demo\n  shunt demo --keep --report-dir reports")
+    .option("--workers <number>", "worker nodes beside the control plane", whole, 3)
+    .addOption(
+      new Option("--ip-family <family>", "addresses (default: dual, and ipv4 with calico)").choices([
+        ...["ipv4", "ipv6", "dual"],
+      ]),
+    )
+    .addOption(
+      choice("--cni <kind>", "pod network to migrate from", "flannel", "calico", "kindnet", "bridge"),
+    )
+    .addOption(choice("--kube-proxy <mode>", "kube-proxy to migrate from", "iptables", "nftables", "none"))
+    .addOption(choice("--strategy <way>", "how to migrate", "node-by-node", "blue-green", "kube-proxy-only"))
+    .option("--probe-rate <n>", "requests a second of all probes together", whole, 200)
+    .addHelpText(
+      "after",
+      `
+Needs Linux and root, and some minutes. Ctrl-C at any time takes everything down.
+
+Examples:
+  shunt demo
+  shunt demo --report-dir reports
+  shunt demo --cni kindnet --kube-proxy nftables --keep
+
+Exit codes: 0 nothing was lost, broke, failed or was left; 1 something was; 130 interrupted.`,
+    )
     .action((flags: DemoFlags) => demo(env, flags));
 }
 
@@ -38,83 +75,49 @@ async function demo(env: CliEnv, flags: DemoFlags): Promise<void> {
   const { createSandboxCluster, deleteSandboxCluster } = await import("../../test/clusters/index.ts");
   const folder = await mkdtemp(join(tmpdir(), "shunt-demo-"));
   const kubeconfig = flags.keep === true ? undefined : join(folder, "kubeconfig");
-  const style = progressStyle(env.stdout, env.env);
   const title = (text: string): void => void env.stdout.write(`\n${text}\n`);
+  const { name, workers, cni, kubeProxy } = flags;
+  const ipFamily = flags.ipFamily ?? (cni === "calico" ? "ipv4" : "dual");
   let created = false;
-  let failed = true;
+  let result: DemoResult;
   try {
-    title(`Create the cluster "${flags.name}"`);
+    title(`Create the cluster "${name}": ${workers + 1} nodes, ${cni}-like network, kube-proxy ${kubeProxy}`);
     const plan = await createSandboxCluster(
       {
-        name: flags.name,
-        workers: Number(flags.workers),
-        ipFamily: flags.ipFamily,
-        env: env.env,
+        ...{ name, workers, ipFamily, cni, kubeProxy, env: env.env },
         ...(kubeconfig === undefined ? {} : { kubeconfig }),
       },
-      { out: env.stdout, style, signal: env.signal },
+      { out: env.stdout, style: progressStyle(env.stdout, env.env), signal: env.signal },
     );
     created = true;
-    failed = await installAndTest(env, flags, plan.kubeconfig, `sandbox-${flags.name}`, title);
+    result = await demoMigration(
+      env,
+      flags,
+      { kubeconfig: plan.kubeconfig, context: `sandbox-${name}` },
+      title,
+    );
   } finally {
     if (created && flags.keep !== true) {
-      title(`Delete the cluster "${flags.name}"`);
-      await deleteSandboxCluster(flags.name, env.env);
+      title(`Delete the cluster "${name}"`);
+      await deleteSandboxCluster(name, env.env);
     }
     await rm(folder, { recursive: true, force: true });
   }
   if (flags.keep === true)
-    title(`The cluster is kept. Use it:      kubectl --context sandbox-${flags.name} get pods -A
-Delete it:    shunt cluster delete --name ${flags.name}`);
-  title(
-    `${failed ? "The connectivity test FAILED" : "Done"} after ${Math.round((Date.now() - start) / 1000)} s`,
-  );
-  if (failed) throw new ShuntError("connectivity failed", { code: "Reported" });
+    title(`The cluster is kept. Use it:      kubectl --context sandbox-${name} get pods -A
+Delete it:    shunt cluster delete --name ${name}`);
+  const seconds = Math.round((Date.now() - start) / 1000);
+  title(summary(result, seconds, flags.reportDir));
+  if (result.problems.length > 0) throw new ShuntError("the demo failed", { code: "Reported" });
 }
 
-/** Returns true when a scenario failed. */
-async function installAndTest(
-  env: CliEnv,
-  flags: DemoFlags,
-  kubeconfig: string,
-  context: string,
-  title: (text: string) => void,
-): Promise<boolean> {
-  const { connectKube } = await import("../../lib/kube-connect.ts");
-  const { progressStyle, runSteps } = await import("../../lib/steps.ts");
-  const { installSteps, defaultValues } = await import("../../installer/index.ts");
-  const connectivity = await import("../../test/connectivity/index.ts");
-  const style = progressStyle(env.stdout, env.env);
-  const kube = await connectKube({ kubeconfig, context });
-  try {
-    title("Install the agent");
-    const installation = {
-      kube,
-      values: defaultValues,
-      findings: [],
-      signal: env.signal,
-      timeoutMs: 180_000,
-    };
-    await runSteps(installSteps(), installation, { style, out: env.stdout, signal: env.signal });
-    title("Test the connectivity");
-    const options = {
-      ...connectivity.defaultOptions(),
-      externalClientCommand: await sandboxOutside(context, kube.server),
-    };
-    const report = await connectivity.runConnectivityTest(kube, options, {
-      style,
-      out: env.stdout,
-      stdin: env.stdin,
-      signal: env.signal,
-    });
-    env.stdout.write(`${connectivity.formatReport(report, { verbose: false })}\n`);
-    if (flags.reportDir !== undefined) {
-      await mkdir(flags.reportDir, { recursive: true });
-      await writeFile(join(flags.reportDir, "connectivity.xml"), connectivity.formatJunit(report));
-      await writeFile(join(flags.reportDir, "connectivity.json"), `${JSON.stringify(report, null, 2)}\n`);
-    }
-    return connectivity.exitCodeOf(report) !== 0;
-  } finally {
-    kube.close();
-  }
+function summary({ rows, problems }: DemoResult, seconds: number, reportDir: string | undefined): string {
+  const all = [
+    ...rows,
+    ["time", `${seconds} s in all`],
+    ...(reportDir === undefined ? [] : [["reports", join(reportDir, "report.html")]]),
+  ];
+  const lines = all.map(([key, value]) => `  ${key!.padEnd(18)}${value}`);
+  const verdict = problems.length === 0 ? "Done: nothing was lost." : `FAILED: ${problems.join("; ")}.`;
+  return [...lines, "", verdict].join("\n");
 }

@@ -1,60 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFile } from "node:fs/promises";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { errorMessage, ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
-import type { Operator, Outcome, RunEvent } from "../../migrate/engine/index.ts";
+import type { Operator, Outcome } from "../../migrate/engine/index.ts";
 import type { Plan } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { type PlanFlags, planFor, withPlanOptions } from "./migrate-plan.ts";
 import { readNodeFacts } from "./migrate-reading.ts";
-import { migrationTools } from "./migrate-tools.ts";
+import { type OperateFlags, withOperateOptions } from "./operate-flags.ts";
 import { checkOutput, parseDuration, withKubeOptions } from "./options.ts";
-
-/** Flags of every command that runs steps. */
-export interface OperateFlags extends KubeTarget {
-  name?: string;
-  yes?: boolean;
-  output?: string;
-  onFailure: "pause" | "rollback";
-  errorBudget: number;
-  apiTimeout: number;
-  pauseGrace: number;
-  probes: boolean;
-  probeRate?: number;
-  allowLost: number;
-  connectivityTest: boolean;
-}
-
-function whole(text: string): number {
-  if (!/^\d{1,6}$/.test(text)) throw new UsageError(`"${text}" is not a whole number`);
-  return Number(text);
-}
-
-function withOperateOptions(command: Command): Command {
-  return command
-    .option("--name <name>", "name of the migration")
-    .option("-y, --yes", "do not ask")
-    .addOption(
-      new Option("--on-failure <what>", "what to do with a node whose switch fails, before pausing")
-        .choices(["pause", "rollback"])
-        .default("pause"),
-    )
-    .option("--error-budget <n>", "failed attempts that are made up for before it pauses", whole, 3)
-    .option("--api-timeout <duration>", "how long the API server may be away", parseDuration, 600_000)
-    .option(
-      "--pause-grace <duration>",
-      "how long a step under way may go on after a pause",
-      parseDuration,
-      60_000,
-    )
-    .option("--no-probes", "run no probes: losses are then not seen")
-    .option("--probe-rate <n>", "requests a second of all probes together", whole)
-    .option("--allow-lost <n>", "lost requests and broken connections that do not pause it", whole, 0)
-    .option("--no-connectivity-test", "trust each agent's word, and test no connections after a node")
-    .option("-o, --output <format>", "json: one event a line");
-}
+import { type PlanSource, runShown } from "./run-shown.ts";
 
 /** `shunt migrate run`: begins a migration. */
 export function runCommand(env: CliEnv): Command {
@@ -77,9 +34,10 @@ Exit codes: 0 completed, 1 paused or failed, 2 wrong usage, 3 refused, 130 inter
       checkOutput(flags.output, ["json"]);
       const plan =
         flags.plan === undefined ? await planFor(env, flags) : await freshPlan(env, flags, flags.plan);
-      await operate(env, flags, async (operator, engine) => {
+      const name = flags.name ?? defaultName(new Date());
+      await operate(env, { ...flags, name }, { plan }, async (operator, engine) => {
         await confirm(env, flags, plan, operator.kube);
-        return await engine.startMigration(operator, plan, flags.name ?? defaultName(new Date()));
+        return await engine.startMigration(operator, plan, name);
       });
     });
 }
@@ -94,7 +52,9 @@ export function resumeCommand(env: CliEnv): Command {
     )
     .action(async (flags: OperateFlags) => {
       checkOutput(flags.output, ["json"]);
-      await operate(env, flags, (operator, engine) => engine.resumeMigration(operator, flags.name));
+      await operate(env, flags, "of-journal", (operator, engine) =>
+        engine.resumeMigration(operator, flags.name),
+      );
     });
 }
 
@@ -109,7 +69,7 @@ export function rollbackCommand(env: CliEnv): Command {
     )
     .action(async (flags: OperateFlags & { node?: string }) => {
       checkOutput(flags.output, ["json"]);
-      await operate(env, flags, async (operator, engine) => {
+      await operate(env, flags, "backwards", async (operator, engine) => {
         await askToPause(operator.kube, flags.name, env.signal, flags.pauseGrace + 120_000);
         return await engine.rollbackMigration(operator, flags.name, flags.node);
       });
@@ -184,54 +144,19 @@ type Engine = typeof import("../../migrate/engine/index.ts");
 async function operate(
   env: CliEnv,
   flags: OperateFlags,
+  source: PlanSource,
   work: (operator: Operator, engine: Engine) => Promise<Outcome>,
 ): Promise<void> {
   const { connectKube } = await import("../../lib/kube-connect.ts");
   const engine = await import("../../migrate/engine/index.ts");
-  const { stepKinds } = await import("../../migrate/steps/index.ts");
   const kube = await connectKube(flags);
   try {
-    const { tools, monitor } = await migrationTools(env, kube, flags);
-    const outcome = await work(
-      {
-        kube,
-        kinds: stepKinds,
-        tools,
-        signal: env.signal,
-        ...(monitor === undefined ? {} : { monitor }),
-        options: {
-          ...engine.defaultRunOptions,
-          errorBudget: flags.errorBudget,
-          apiDeadlineMs: flags.apiTimeout,
-          pauseGraceMs: flags.pauseGrace,
-          onNodeFailure: flags.onFailure,
-          onEvent: (event) => show(env, flags.output === "json", event),
-        },
-      },
-      engine,
-    );
+    const outcome = await runShown(env, kube, flags, source, (operator) => work(operator, engine));
     const cordoned = outcome.phase === "Paused" ? (await engine.readStatus(kube, flags.name)).cordoned : [];
     finish(env, flags, outcome, cordoned);
   } finally {
     kube.close();
   }
-}
-
-function show(env: CliEnv, asJson: boolean, { event, step, state, message, durationMs }: RunEvent): void {
-  if (asJson) {
-    const line = { time: new Date().toISOString(), event, step: step?.name, state, message, durationMs };
-    env.stdout.write(`${JSON.stringify(line)}\n`);
-    return;
-  }
-  const seconds = durationMs === undefined ? "" : ` (${(durationMs / 1000).toFixed(1)} s)`;
-  const lines: Record<RunEvent["event"], string> = {
-    phase: `\n${message}`,
-    step: `  ${(state ?? "").padEnd(8)} ${step?.name}${seconds}${message === "" ? "" : `: ${message}`}`,
-    progress: `           ${step?.name}: ${message}`,
-    trouble: `  ! ${step === undefined ? "" : `${step.name}: `}${message}`,
-    pausing: `  ! ${message}`,
-  };
-  env.stdout.write(`${lines[event]}\n`);
 }
 
 function finish(env: CliEnv, flags: OperateFlags, outcome: Outcome, cordoned: string[]): void {
@@ -252,7 +177,7 @@ function finish(env: CliEnv, flags: OperateFlags, outcome: Outcome, cordoned: st
   if (error === undefined && /^node .* was rolled back$/.test(reason)) return;
   throw new ShuntError(reason, {
     code: "Reported",
-    exitCode: env.signal.aborted ? 130 : 1,
+    exitCode: env.signal.aborted ? 130 : (error?.exitCode ?? 1),
     remedy: "Go on with: shunt migrate resume. Undo it with: shunt migrate rollback.",
   });
 }
