@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { NodeGroupProvider } from "../model/tools.ts";
+import { clusterApiProvider } from "./cluster-api.ts";
+import { karpenterProvider } from "./karpenter.ts";
 import { manualProvider } from "./manual.ts";
 import { sandboxProvider } from "./sandbox.ts";
 import type { ProviderSetup } from "./setup.ts";
@@ -8,6 +10,8 @@ export { type ProviderSetup, parseProviderOptions, type SandboxNodes } from "./s
 
 const providers = {
   manual: manualProvider,
+  "cluster-api": clusterApiProvider,
+  karpenter: karpenterProvider,
   sandbox: sandboxProvider,
 } satisfies Record<string, (setup: ProviderSetup) => NodeGroupProvider>;
 
