@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import { KubeClient, type RequestOptions, resourcePath } from "../../lib/kube.ts";
+import { ApiError } from "../../lib/kube-errors.ts";
 import { sleep, waitFor } from "../../lib/wait.ts";
 import { startTestApiServer, type TestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
 import type { Plan } from "../model/plan.ts";
@@ -315,4 +316,66 @@ test("a journal that the server does not take stops the run before the step", as
   assert.doesNotMatch(await readWorld(kube), /"drain"/);
   assert.equal((await rollbackMigration(operator())).phase, "RolledBack");
   assert.equal(await readWorld(kube), initial);
+});
+
+/** Refuses every write of journals, as etcd does when it has no room left. */
+class FullStore extends KubeClient {
+  isFull = false;
+  override async open(method: string, path: string, options: RequestOptions = {}) {
+    if (this.isFull && method !== "GET" && path.includes("migrations/"))
+      throw new ApiError(method, 500, "etcdserver: mvcc: database space exceeded");
+    return await super.open(method, path, options);
+  }
+}
+
+for (const name of ["drain/worker-1", "services-handover"])
+  test(`a store that gets full during ${name} stops the run with what to do, and a resume ends it`, async () => {
+    const full = new FullStore(kube.config);
+    const inTheMiddle: InTheMiddle = (step) => {
+      if (step.name === name) full.isFull = true;
+    };
+    await assert.rejects(startMigration(operator({ kube: full, inTheMiddle }), plan, "one"), {
+      code: "JournalFull",
+      remedy: /Make room.*shunt migrate resume/,
+    });
+    full.close();
+    const status = await readStatus(kube);
+    assert.deepEqual([status.phase, status.current], ["Paused", [name]]);
+    assert.deepEqual(status.cordoned, name.includes("/") ? ["worker-1"] : []);
+    assert.equal((await resumeMigration(operator())).phase, "Completed");
+    assert.doesNotMatch(await readWorld(kube), /half/);
+  });
+
+test("what a killed operator left on nodes is swept by whoever goes on, or back", async () => {
+  let swept = 0;
+  const events: RunEvent[] = [];
+  const sweeping = (setup: Setup): Operator => ({
+    ...operator(setup),
+    tools: {
+      nodeTask: { run: async () => null, sweep: async () => (swept++ === 0 ? ["shunt-task-x"] : []) },
+    },
+  });
+  await startMigration(sweeping({ inTheMiddle: failAt("drain/worker-1"), events }), plan, "one");
+  assert.ok(events.some(({ event, message }) => event === "trouble" && /shunt-task-x/.test(message)));
+  await resumeMigration(sweeping({ inTheMiddle: failAt("drain/worker-1") }));
+  assert.equal((await rollbackMigration(sweeping({}))).phase, "RolledBack");
+  assert.equal(swept, 3);
+});
+
+test("an agent that never gets ready pauses the run with the reason; no cordoned node is forgotten", async () => {
+  const kinds = fakeKinds(plan);
+  const why = "Timed out after 120 s waiting for the agent of node worker-1 to be ready: it is not Ready";
+  kinds.activate = {
+    ...kinds.activate!,
+    verify: async () => {
+      throw new Error(why);
+    },
+  };
+  const outcome = await startMigration({ ...operator(), kinds }, plan, "one");
+  assert.deepEqual([outcome.phase, outcome.reason], ["Paused", `activate/worker-1 failed: ${why}`]);
+  const status = await readStatus(kube);
+  assert.deepEqual([status.reason, status.cordoned], [outcome.reason, ["worker-1"]]);
+  await rollbackMigration(operator(), undefined, "worker-1");
+  assert.deepEqual((await readStatus(kube)).cordoned, []);
+  assert.equal((await resumeMigration(operator())).phase, "Completed");
 });

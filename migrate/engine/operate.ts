@@ -166,6 +166,11 @@ async function drive(
   await journal.setState({ phase, reason: "", startedAt, holder: lease.identity });
   events.write("Normal", phase, journal.name);
   const trouble = (message: string) => options.onEvent({ event: "trouble", message });
+  // The lease is ours: whatever works on the nodes still was begun by an operator that is dead.
+  await tools.nodeTask.sweep?.().then(
+    (names) => names.length > 0 && trouble(`removed what an operator left: ${names.join(", ")}`),
+    (error: unknown) => trouble(`cannot look for what an operator left: ${errorMessage(error)}`),
+  );
   const asked = async () => ((await journal.readPaused()) ? "asked for by shunt migrate pause" : undefined);
   control.watch(options.watchMs, asked, trouble);
   // While going back, losses are what one wants to leave behind.

@@ -62,6 +62,8 @@ export class RetryingKube extends KubeClient {
 export function isPassing(error: unknown, path = ""): boolean {
   if (error instanceof ApiError) {
     if (error.status === 429) return !path.endsWith("/eviction");
+    // A store that is full stays so until somebody makes room.
+    if (/space exceeded/i.test(error.message)) return false;
     if (error.status === 500)
       return /etcdserver|leader changed|context deadline|timed? ?out/i.test(error.message);
     return error.status === 502 || error.status === 503 || error.status === 504;

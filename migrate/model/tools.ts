@@ -27,6 +27,8 @@ export type NodeTaskKind =
 /** Runs short work inside a node, in a privileged pod that is gone afterwards. Safe to run again. */
 export interface NodeTask {
   run(kind: NodeTaskKind, node: string, args: Json, options: { signal: AbortSignal }): Promise<Json>;
+  /** Removes pods that an operator left that was killed; to be called by whoever holds the lease. */
+  sweep?(): Promise<string[]>;
 }
 
 /** Proves that a node's pods reach others and are reached, old and new nodes mixed; throws when not. */

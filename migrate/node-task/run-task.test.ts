@@ -7,7 +7,7 @@ import { connectKube } from "../../lib/kube-connect.ts";
 import { ApiError } from "../../lib/kube-errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { startTestApiServer, type TestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
-import { createNodeTask, removeLeftoverTasks } from "./index.ts";
+import { createNodeTask, removeLeftoverTasks, taskLabel } from "./index.ts";
 import { joinArgs } from "./task-document.ts";
 
 const pods = resourcePath("v1", "pods", "kube-system");
@@ -182,4 +182,17 @@ test("what a killed operator left is removed before the same work begins, and be
   await run();
   await admin.create(pods, left);
   assert.deepEqual(await removeLeftoverTasks(admin), ["left"]);
+});
+
+test("a sweep takes what a killed operator left, and not what somebody else asks at this moment", async () => {
+  const pod = (kind: string) => ({
+    metadata: { name: `left-${kind}`, namespace: "kube-system", labels: { [taskLabel]: kind } },
+    spec: { containers: [{ name: "task", image: "i" }] },
+  });
+  for (const kind of ["facts", "remove-network", "recreate-sandboxes"]) await admin.create(pods, pod(kind));
+  assert.deepEqual((await createNodeTask(admin).sweep?.())?.sort(), [
+    "left-recreate-sandboxes",
+    "left-remove-network",
+  ]);
+  assert.deepEqual(await removeLeftoverTasks(admin), ["left-facts"]);
 });

@@ -34,14 +34,21 @@ const podPath = (name?: string): string => resourcePath("v1", "pods", namespace,
 export function createNodeTask(kube: KubeClient, options: NodeTaskOptions = {}): NodeTask {
   return {
     run: (kind, node, args, { signal }) => runTask({ kube, options, kind, node, args, signal }),
+    // Facts are asked for without a lease, perhaps by somebody else at this moment.
+    sweep: () => removeLeftoverTasks(kube, taskLabel, (pod) => pod.metadata.labels?.[taskLabel] !== "facts"),
   };
 }
 
 /** Removes the pods of tasks that nobody waits for any more, after a crash. Returns their names. */
-export async function removeLeftoverTasks(kube: KubeClient, selector: string = taskLabel): Promise<string[]> {
+export async function removeLeftoverTasks(
+  kube: KubeClient,
+  selector: string = taskLabel,
+  isLeft: (pod: KubeObject) => boolean = () => true,
+): Promise<string[]> {
   const { items } = await kube.list(podPath(), { labelSelector: selector });
-  for (const pod of items) await removePod(kube, pod.metadata.name ?? "");
-  return items.map((pod) => pod.metadata.name ?? "");
+  const names = items.filter(isLeft).map((pod) => pod.metadata.name ?? "");
+  for (const name of names) await removePod(kube, name);
+  return names;
 }
 
 interface TaskCall {
