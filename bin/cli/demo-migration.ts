@@ -4,7 +4,7 @@ import { ShuntError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import { progressStyle, runSteps } from "../../lib/steps.ts";
 import type { Report } from "../../migrate/model/report.ts";
-import type { Visitor, VisitResults } from "../../test/clusters/index.ts";
+import type { Visitor } from "../../test/clusters/index.ts";
 import type { Report as ConnectivityReport } from "../../test/connectivity/index.ts";
 import { sandboxOutside } from "./connectivity.ts";
 import type { DemoFlags } from "./demo.ts";
@@ -55,14 +55,14 @@ export async function demoMigration(
     const before = await testConnectivity(env, kube, target, () => title("Test the connectivity before"));
     await migrate(env, flags, kube, target, title);
     const after = await testConnectivity(env, kube, target, () => title("Test the connectivity after"));
-    const visits = await visitor.stop();
-    const report = await readReport(kube, env.signal, migrationName);
+    const { final: _, ...applications } = await visitor.stop();
+    const report = await readReport(kube, env.signal, migrationName, { applications });
     if (flags.reportDir !== undefined)
       await writeFiles(flags.reportDir, {
         ...(await reportFiles(report)),
         ...(await connectivityFiles(after)),
       });
-    return judge(report, before, after, visits);
+    return judge(report, before, after);
   } finally {
     kube.close();
   }
@@ -166,13 +166,9 @@ async function connectivityFiles(report: ConnectivityReport): Promise<Record<str
   };
 }
 
-function judge(
-  report: Report,
-  before: ConnectivityReport,
-  after: ConnectivityReport,
-  visits: VisitResults,
-): DemoResult {
+function judge(report: Report, before: ConnectivityReport, after: ConnectivityReport): DemoResult {
   const { probes, longConnections, nodes, residue } = report;
+  const visits = report.applications ?? { sent: 0, lost: 0 };
   const moved = nodes.filter(({ state }) => state === "switched").length;
   const seconds = (Date.parse(report.endedAt ?? "") - Date.parse(report.startedAt ?? "")) / 1000;
   const count = (value: number): string => value.toLocaleString("en-US");

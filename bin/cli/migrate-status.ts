@@ -5,6 +5,7 @@ import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { MigrationRecord } from "../../migrate/engine/index.ts";
 import type { MigrationStatus } from "../../migrate/model/journal.ts";
 import type { Report, ResidueItem } from "../../migrate/model/report.ts";
+import type { Evidence } from "../../migrate/report/index.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput, parseDuration, withKubeOptions } from "./options.ts";
 
@@ -122,8 +123,16 @@ export function reportCommand(env: CliEnv): Command {
     });
 }
 
-/** Gathers the report of a migration from its journal and its probes. */
-export async function readReport(kube: KubeClient, signal: AbortSignal, name?: string): Promise<Report> {
+/**
+ * Gathers the report of a migration from its journal and its probes.
+ * @param seen what else was seen of it
+ */
+export async function readReport(
+  kube: KubeClient,
+  signal: AbortSignal,
+  name?: string,
+  seen: Evidence = {},
+): Promise<Report> {
   const { readMigration } = await import("../../migrate/engine/index.ts");
   const { makeReport } = await import("../../migrate/report/index.ts");
   const { readProbes } = await import("../../migrate/probes/index.ts");
@@ -131,10 +140,11 @@ export async function readReport(kube: KubeClient, signal: AbortSignal, name?: s
   const reading = await readProbes(kube, signal).catch(() => undefined);
   const residue = residueOf(record.steps);
   return makeReport(record, {
+    ...seen,
     residue,
     ...(reading === undefined
       ? {}
-      : { probes: reading.probes, longConnections: reading.longConnections.list }),
+      : { probes: reading.probes, longConnections: reading.longConnections.list, ...reading.figures }),
   });
 }
 

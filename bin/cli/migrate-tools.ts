@@ -7,6 +7,7 @@ import type { StepTools } from "../../migrate/step-kind.ts";
 import type { CliEnv } from "./env.ts";
 import { type CutOverFlags, newClusterTool } from "./migrate-compare.ts";
 import { type ProviderFlags, providerFinder } from "./migrate-provider.ts";
+import { nodeFigures } from "./node-figures.ts";
 
 interface ToolFlags extends ProviderFlags, CutOverFlags {
   probes: boolean;
@@ -33,10 +34,10 @@ export async function migrationTools(
   const { close } = provider;
   if (!flags.probes) return { tools, monitor: undefined, close };
   const probes = await import("../../migrate/probes/index.ts");
-  tools.probes = probes.probeControl(
-    kube,
-    flags.probeRate === undefined ? {} : { totalRate: flags.probeRate },
-  );
+  tools.probes = probes.probeControl(kube, {
+    ...(flags.probeRate === undefined ? {} : { totalRate: flags.probeRate }),
+    figures: (signal) => nodeFigures(kube, tools.nodeTask, signal),
+  });
   // What was lost before this operator came was seen by the one before it, or by who resumes.
   const before = await probes.readProbes(kube, env.signal).catch(() => undefined);
   const known = (before?.probes.lost ?? 0) + (before?.longConnections.broken ?? 0);

@@ -95,6 +95,15 @@ export interface ResidueItem {
   owner: string;
 }
 
+/** What somebody saw who used the cluster's own applications meanwhile. */
+export interface ApplicationVisits {
+  sent: number;
+  lost: number;
+  longestMs: number;
+  /** The first of the lost ones. */
+  losses: { time: string; url: string; error: string }[];
+}
+
 /** The evidence at the end; `report.json` is this. */
 export interface Report {
   version: 1;
@@ -111,6 +120,8 @@ export interface Report {
   nodes: ReportNode[];
   probes: ReportProbes;
   longConnections: { opened: number; broken: number; ended: number; list: LongConnection[] };
+  /** Absent when nobody visited them. */
+  applications?: ApplicationVisits;
   residue: ResidueItem[];
   /** Every object that the migration changed, and how. */
   changes: { object: string; change: string; step: string }[];

@@ -3,6 +3,7 @@ import type { Finding } from "../model/inventory.ts";
 import type { JournalEntry, MigrationStatus } from "../model/journal.ts";
 import type { Plan, PlanStep } from "../model/plan.ts";
 import type {
+  ApplicationVisits,
   LongConnection,
   ProbeLoss,
   Report,
@@ -27,6 +28,7 @@ export interface JournalRecord {
 export interface Evidence {
   probes?: ReportProbes;
   longConnections?: readonly LongConnection[];
+  applications?: ApplicationVisits;
   residue?: readonly ResidueItem[];
   /** Findings beside those of the plan. */
   warnings?: readonly Finding[];
@@ -59,6 +61,7 @@ export function makeReport(record: JournalRecord, evidence: Evidence = {}): Repo
     nodes: reportNodes(record, steps),
     probes: { ...probes, losses: probes.losses.map((loss) => withStep(loss, steps)) },
     longConnections: { opened: list.length, broken: brokenOf(false), ended: brokenOf(true), list },
+    ...(evidence.applications === undefined ? {} : { applications: evidence.applications }),
     residue: [...(evidence.residue ?? [])],
     changes: objectChanges(record.steps),
     warnings: [...plan.warnings, ...(evidence.warnings ?? []), ...retried(steps)],

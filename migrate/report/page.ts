@@ -4,6 +4,7 @@ import type { Report } from "../model/report.ts";
 import { formatCount, formatDuration, formatSpan } from "./format.ts";
 import { html, Markup } from "./html.ts";
 import {
+  applicationsSection,
   connectionsSection,
   facts,
   figuresSection,
@@ -75,6 +76,7 @@ ${section("Timeline", "Steps and probes against the same clock; point at a bar t
 ${lossesSection(report)}
 ${probesSection(report)}
 ${connectionsSection(report)}
+${applicationsSection(report)}
 ${nodesSection(report)}
 ${stepsSection(report)}
 ${changesSection(report)}

@@ -84,6 +84,12 @@ test("a success with losses or leftovers says so", () => {
   const left = makeReport(record, { ...evidence, residue });
   assert.match(left.reason, /, but 1 thing of the old network remained\.$/);
   assert.match(reportHtml(left), /class="result warn"/);
+  const url = "http://172.30.0.2:30080/";
+  const losses = [{ time: "2026-01-01T00:00:10.000Z", url, error: "ECONNREFUSED" }];
+  const applications = { sent: 100, lost: 1, longestMs: 1_200, losses };
+  const visited = makeReport(record, { ...evidence, applications });
+  assert.match(visited.reason, /, but 1 visit to applications got lost\.$/);
+  assert.match(reportHtml(visited), /class="result bad"[\s\S]*100 visits[\s\S]*ECONNREFUSED/);
   const blind = makeReport(record);
   assert.match(blind.reason, /nothing is proven/);
 });

@@ -20,10 +20,12 @@ const several = (count: number, one: string, more: string): string =>
   `${formatCount(count)} ${count === 1 ? one : more}`;
 
 /** What the probes say, as the second half of a sentence; starts with "but" when something was lost. */
-function evidence({ probes, longConnections, residue }: Report): string {
+function evidence({ probes, longConnections, applications, residue }: Report): string {
   const bad: string[] = [];
   if (probes.lost > 0)
     bad.push(`${several(probes.lost, "request", "requests")} of ${formatCount(probes.sent)} got lost`);
+  if (applications !== undefined && applications.lost > 0)
+    bad.push(`${several(applications.lost, "visit", "visits")} to applications got lost`);
   if (longConnections.broken > 0)
     bad.push(`${several(longConnections.broken, "long connection", "long connections")} broke`);
   if (residue.length > 0)

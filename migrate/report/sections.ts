@@ -60,6 +60,20 @@ export function probesSection({ probes }: Report): Markup | undefined {
   );
 }
 
+/** What the applications' own visitors saw. */
+export function applicationsSection({ applications }: Report): Markup | undefined {
+  if (applications === undefined) return undefined;
+  const { sent, lost, longestMs, losses } = applications;
+  const { shown, note } = limited(losses, 100);
+  const rows = shown.map(({ time, url, error }) => [formatClock(time, true), shorten(url), shorten(error)]);
+  return section(
+    "Applications",
+    `${formatCount(sent)} visits to the cluster's own applications, ${formatCount(lost)} lost; the longest took ${ms(longestMs)}.`,
+    rows.length === 0 ? undefined : table([t("Time (UTC)"), c("Address"), c("Error")], rows),
+    note,
+  );
+}
+
 /** Connections that were open from the start. */
 export function connectionsSection({ longConnections }: Report): Markup | undefined {
   const { opened, broken, ended, list } = longConnections;
@@ -84,10 +98,19 @@ export function connectionsSection({ longConnections }: Report): Markup | undefi
   const columns = [...[c("Connection"), c("From"), c("To"), c("Via"), t("Opened"), c("Fate"), t("Until")]];
   return section(
     "Long connections",
-    `${formatCount(opened)} opened, ${formatCount(broken)} broken, ${formatCount(ended)} ended because a pod at their end moved.`,
+    `${formatCount(opened)} opened, ${formatCount(broken)} broken, ${formatCount(ended)} ended because a pod at their end moved. ${stood(list)}`,
     table(columns, rows),
     note,
   );
+}
+
+/** Those of the first minute that outlived everything: no end of them was moved. */
+function stood(list: Report["longConnections"]["list"]): string {
+  const firstMs = Math.min(...list.map(({ openedAt }) => timeOf(openedAt) ?? Number.POSITIVE_INFINITY));
+  const count = list.filter(
+    ({ openedAt, brokenAt }) => brokenAt === undefined && (timeOf(openedAt) ?? 0) < firstMs + 60_000,
+  ).length;
+  return `${formatCount(count)} stand that were opened in the first minute.`;
 }
 
 const words = (key: string): string =>

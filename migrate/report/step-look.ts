@@ -69,10 +69,11 @@ export function resultTone({
   result,
   probes,
   longConnections,
+  applications,
   residue,
 }: Report): "good" | "warn" | "bad" | "plain" {
   if (result === "failed") return "bad";
-  const spoiled = probes.lost > 0 || longConnections.broken > 0;
+  const spoiled = probes.lost + longConnections.broken + (applications?.lost ?? 0) > 0;
   if (spoiled) return "bad";
   if (result === "running") return "plain";
   return result === "succeeded" && residue.length === 0 && probes.sent > 0 ? "good" : "warn";
