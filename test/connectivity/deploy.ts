@@ -170,7 +170,12 @@ function manifestsOf(d: Deployment): KubeObject[] {
     codeManifest(closed),
     ...workloadsOf(d).map(deploymentManifest),
     ...servicesOf(d).map(serviceManifest),
-    hostDaemonSetManifest(closed, d.image),
+    hostDaemonSetManifest(
+      closed,
+      d.image,
+      // Named nodes are tested alone: thousands of others have no part in it.
+      d.options.nodes.length === 0 ? undefined : d.placement.nodes.map(hostnameOf),
+    ),
   ];
 }
 

@@ -69,9 +69,17 @@ export function deploymentManifest(options: WorkloadOptions): KubeObject {
   };
 }
 
-/** One pod on the host's network on every node, control plane included. */
-export function hostDaemonSetManifest(namespace: string, image: string): KubeObject {
+/** One pod on the host's network on every node, control plane included; or only where these host names are. */
+export function hostDaemonSetManifest(
+  namespace: string,
+  image: string,
+  hostnames?: readonly string[],
+): KubeObject {
   const labels = { ...managedBy, name: "host-netns" };
+  const matchExpressions = [{ key: "kubernetes.io/hostname", operator: "In", values: hostnames }];
+  const nodeAffinity = {
+    requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions }] },
+  };
   return {
     apiVersion: "apps/v1",
     kind: "DaemonSet",
@@ -84,6 +92,7 @@ export function hostDaemonSetManifest(namespace: string, image: string): KubeObj
           ...podSpec(image, hostPortBase),
           hostNetwork: true,
           dnsPolicy: "ClusterFirstWithHostNet",
+          ...(hostnames === undefined ? {} : { affinity: { nodeAffinity } }),
           tolerations: [{ operator: "Exists" }],
         },
       },

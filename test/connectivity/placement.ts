@@ -8,6 +8,7 @@ import type { ConnectivityOptions, Toleration } from "./options.ts";
 import type { NodeInfo } from "./world.ts";
 
 export interface Placement {
+  /** All nodes, or those that were named. */
   nodes: NodeInfo[];
   /** Node of the clients and of the echo server beside them. */
   first: NodeInfo;
@@ -26,7 +27,7 @@ export async function choosePlacement(
   );
   if (named.length > 0)
     return {
-      nodes: list.items.map(nodeInfo),
+      nodes: named.map(nodeInfo),
       first: nodeInfo(named[0]!),
       second: named.slice(1).map(nodeInfo)[0],
     };
