@@ -106,7 +106,7 @@ describe("shunt migrate preflight", () => {
     objects = healthy();
     const { out, exitCode } = await run("preflight");
     assert.equal(exitCode, 0);
-    assert.match(out, /0 block, 0 warnings, 5 notes/);
+    assert.match(out, /0 block, 0 warnings, 6 notes/);
   });
   test("ends with 3 when something blocks, and says what to do", async () => {
     objects = [...healthy(), pod("lonely", { owner: null })];

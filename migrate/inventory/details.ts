@@ -58,6 +58,8 @@ export interface NetworkDetails {
   /** Who puts its objects back when they are changed: an operator, an add-on manager, GitOps. */
   reconciledBy: string;
   kubeProxyReconciledBy: string;
+  /** Blocks of addresses that the network gave to one node out of another node's range. */
+  foreignBlocks: Sample;
   bgpPeers: number;
   /** Service ranges that it announces to routers. */
   announcesServices: boolean;

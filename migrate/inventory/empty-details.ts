@@ -50,6 +50,7 @@ export const emptyDetails = (): InventoryDetails => ({
     beside: [],
     reconciledBy: "",
     kubeProxyReconciledBy: "",
+    foreignBlocks: emptySample(),
     bgpPeers: 0,
     announcesServices: false,
     strictRpFilter: emptySample(),

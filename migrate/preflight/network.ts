@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressBytes, type Cidr, cidrContains, cidrsOverlap, parseCidr } from "../../lib/addresses.ts";
 import { podMtus, tunnelBytes } from "../inventory/pod-mtu.ts";
 import type { Finding, OldNetwork } from "../model/inventory.ts";
 import { block, type CheckContext, info, limited, named, warn } from "./check.ts";
 import { objectName } from "./cluster.ts";
+import { overlaps } from "./ranges.ts";
 
 /** The network that is there: whether Shunt knows it, and what of it gets in the way of a second one. */
 export function checkNetwork(context: CheckContext): Finding[] {
@@ -15,6 +15,7 @@ export function checkNetwork(context: CheckContext): Finding[] {
     ...addresses(context),
     ...overlaps(context),
     ...ports(context),
+    ...firewall(context),
     ...mtu(context),
     ...reversePath(context),
     ...routers(context),
@@ -118,9 +119,12 @@ function autodetection({ inventory, inPlace }: CheckContext): Finding[] {
   ];
 }
 
-function addresses({ details, inPlace }: CheckContext): Finding[] {
+const ownAddresses =
+  "Give pods addresses of their own node first (Calico: ipam host-local with usePodCidr, then recreate all pods), or use --strategy blue-green or new-cluster.";
+
+function addresses({ inventory, details, inPlace }: CheckContext): Finding[] {
   if (!inPlace) return [];
-  const foreign = details.nodes.flatMap((node) =>
+  const found = details.nodes.flatMap((node) =>
     node.foreignAddresses.count === 0
       ? []
       : [
@@ -128,90 +132,45 @@ function addresses({ details, inPlace }: CheckContext): Finding[] {
             id: "address-of-another-node",
             object: `Node ${node.name}`,
             problem: `${named(node.foreignAddresses, "pod has an address", "pods have addresses")} in the range of another node: once that one is switched, they are not reached any more`,
-            remedy:
-              "Recreate these pods on addresses of their own node (Calico: host-local IPAM with usePodCidr, or a pool that does not overlap the nodes' ranges), or use --strategy blue-green.",
+            remedy: ownAddresses,
           }),
         ],
   );
+  const { ipam, foreignBlocks } = details.network;
+  const object = networkObject(inventory.network);
+  if (foreignBlocks.count > 0)
+    found.push(
+      block({
+        id: "calico-ipam-blocks",
+        object,
+        problem: `${named(foreignBlocks, "block")} of Calico's addresses: pods to come would get addresses of a node that may be switched already`,
+        remedy: ownAddresses,
+      }),
+    );
   const outside = details.nodes.reduce((sum, node) => sum + node.addressesOutside.count, 0);
-  if (outside > 0)
-    foreign.push(
+  if (outside === 0) return limited(found);
+  const problem = `${outside} pods have addresses outside of all nodes' ranges (spec.podCIDRs)`;
+  if (ipam === "calico-ipam")
+    // Calico translates what goes from its pools to elsewhere: new pods and policies would see nodes' addresses.
+    found.push(
+      block({
+        id: "calico-ipam-pools",
+        object,
+        problem: `${problem}: Calico takes them from IPPools of its own, whose pods reach pods elsewhere under their node's address only, and policies then refuse them`,
+        remedy: ownAddresses,
+      }),
+    );
+  else
+    found.push(
       info({
         id: "address-outside-ranges",
         object: "cluster",
-        problem: `${outside} pods have addresses outside of all nodes' ranges: the old network gives them from ranges of its own`,
+        problem: `${problem}: the old network gives them from ranges of its own`,
         remedy:
           "Nothing to do: the two do not overlap. Firewalls that know pods by address must learn the nodes' ranges (spec.podCIDRs).",
       }),
     );
-  return limited(foreign);
-}
-
-const safely = (text: string): Cidr[] => {
-  try {
-    return [parseCidr(text)];
-  } catch {
-    return [];
-  }
-};
-
-/** Pod, Service and node addresses must be three worlds that do not meet. Sorted, so that 5,000 nodes take no time. */
-function overlaps({ inventory }: CheckContext): Finding[] {
-  const services = inventory.serviceCIDRs.flatMap(safely);
-  const pods = inventory.nodes.flatMap((node) =>
-    node.podCIDRs.flatMap(safely).map((cidr) => ({ object: `Node ${node.name}`, cidr })),
-  );
-  const remedy =
-    "Ranges are set when a cluster and its nodes are made: use --strategy new-cluster with ranges of their own.";
-  const found: Finding[] = [];
-  const clash = (object: string, problem: string): number =>
-    found.push(block({ id: "range-overlap", object, problem, remedy }));
-  const whole = inventory.network.podCIDRs.flatMap(safely);
-  for (const service of services) {
-    for (const cidr of whole)
-      if (cidrsOverlap(cidr, service))
-        clash("cluster", `pod range ${cidr.text} overlaps Service range ${service.text}`);
-    for (const { object, cidr } of pods)
-      if (cidrsOverlap(cidr, service))
-        clash(object, `pod CIDR ${cidr.text} overlaps Service range ${service.text}`);
-  }
-  for (const node of inventory.nodes)
-    for (const address of node.addresses)
-      for (const cidr of [...whole, ...services])
-        if (contains(cidr, address))
-          clash(
-            `Node ${node.name}`,
-            `its address ${address} lies in ${cidr.text}, a range of pods or Services`,
-          );
-  return limited([...found, ...neighbours(pods, remedy)]);
-}
-
-function contains(cidr: Cidr, address: string): boolean {
-  try {
-    return cidrContains(cidr, addressBytes(address));
-  } catch {
-    return false;
-  }
-}
-
-function neighbours(pods: { object: string; cidr: Cidr }[], remedy: string): Finding[] {
-  const sorted = pods
-    .map((entry) => ({ ...entry, key: Buffer.from(entry.cidr.bytes) }))
-    .sort((a, b) => Buffer.compare(a.key, b.key) || a.cidr.prefix - b.cidr.prefix);
-  const found: Finding[] = [];
-  for (const [index, entry] of sorted.entries()) {
-    const next = sorted[index + 1];
-    if (next !== undefined && entry.cidr.family === next.cidr.family && cidrsOverlap(entry.cidr, next.cidr))
-      found.push(
-        block({
-          id: "range-overlap",
-          object: entry.object,
-          problem: `pod CIDR ${entry.cidr.text} overlaps ${next.cidr.text} of ${next.object}`,
-          remedy,
-        }),
-      );
-  }
-  return found;
+  return limited(found);
 }
 
 function ports({ inventory, details, options, inPlace }: CheckContext): Finding[] {
@@ -236,6 +195,24 @@ function ports({ inventory, details, options, inPlace }: CheckContext): Finding[
       }),
     );
   return limited(found);
+}
+
+const cloudNode = /^(aws|gce|azure|openstack|digitalocean|hcloud|linode|ibm|oci|alicloud|vultr):/;
+
+/** Firewalls between nodes cannot be seen from here; those of clouds let pass what is named only. */
+function firewall({ inventory, options, inPlace }: CheckContext): Finding[] {
+  if (!inPlace || options.routing !== "vxlan") return [];
+  const inCloud = inventory.nodes.some(({ providerID }) => cloudNode.test(providerID ?? ""));
+  const { kind, port } = inventory.network;
+  const before = port === undefined ? `${kind} needs no such port` : `${kind} uses UDP port ${port}`;
+  return [
+    (inCloud ? warn : info)({
+      id: "tunnel-port-firewall",
+      object: "cluster",
+      problem: `nodes have to reach each other by UDP port ${options.tunnelPort}; ${before}`,
+      remedy: `Let UDP port ${options.tunnelPort} pass between all nodes${inCloud ? " (security groups, firewall rules of the VPC)" : ", where a firewall is between or on them"} before; or --set tunnelPort=PORT for one that passes.`,
+    }),
+  ];
 }
 
 function mtu({ inventory, details, options, inPlace }: CheckContext): Finding[] {
@@ -289,7 +266,7 @@ function reversePath({ inventory, details, inPlace }: CheckContext): Finding[] {
       id: "rp-filter-unknown",
       object: "cluster",
       problem: "whether nodes filter strictly by reverse path (rp_filter=1) was not looked at",
-      remedy: `The plan's node tasks look; to be sure before: ${remedy}`,
+      remedy: `Look with --node-facts; to be sure without: ${remedy}`,
     }),
   ];
 }

@@ -19,7 +19,14 @@ import {
 } from "./testing.ts";
 
 /** What every healthy cluster is told; everything else is a finding that something has to trigger. */
-const always = ["rp-filter-unknown", "no-policies", "worth-it", "churn", "duration-by-hand"];
+const always = [
+  "tunnel-port-firewall",
+  "rp-filter-unknown",
+  "no-policies",
+  "worth-it",
+  "churn",
+  "duration-by-hand",
+];
 
 interface Trigger {
   id: string;
@@ -279,6 +286,27 @@ const triggers: Trigger[] = [
     severity: "block",
     object: "Node node-1",
     with: [pod("app-5d4f-a", { status: { podIPs: [{ ip: "10.244.2.9" }] } })],
+  },
+  {
+    id: "calico-ipam-pools",
+    severity: "block",
+    object: "DaemonSet kube-system/calico-node",
+    cluster: onCalico(internalIp).map((entry) =>
+      entry.metadata.name === "app-5d4f-a"
+        ? pod("app-5d4f-a", { status: { podIPs: [{ ip: "192.168.5.9" }] } })
+        : entry,
+    ),
+  },
+  {
+    id: "calico-ipam-blocks",
+    severity: "block",
+    object: "DaemonSet kube-system/calico-node",
+    cluster: onCalico(
+      internalIp,
+      object("crd.projectcalico.org/v1", "IPAMBlock", "10-244-2-64-26", {
+        spec: { cidr: "10.244.2.64/26", affinity: "host:node-1" },
+      }),
+    ),
   },
   {
     id: "address-outside-ranges",
@@ -682,6 +710,27 @@ describe("what is meant to be done decides", () => {
   test("with the policy layer, NetworkPolicies go along", async () => {
     const found = await ids(onCalico(internalIp, policy()), { policyLayer: true });
     assert.equal(found.get("policy-not-enforced"), undefined);
+  });
+  test("a block of Calico's in its own node's range is as it should be", async () => {
+    const own = object("crd.projectcalico.org/v1", "IPAMBlock", "own", {
+      spec: { cidr: "10.244.1.64/26", affinity: "host:node-1" },
+    });
+    assert.equal((await ids(onCalico(internalIp, own), {})).get("calico-ipam-blocks"), undefined);
+  });
+  test("the tunnel's port: in a cloud a warning, without a tunnel nothing", async () => {
+    const inCloud = replaced([node(1, { spec: { providerID: "aws:///eu-central-1a/i-0" } })]);
+    assert.equal((await ids(inCloud, {})).get("tunnel-port-firewall"), "warn");
+    assert.equal((await ids(healthy(), {})).get("tunnel-port-firewall"), "info");
+    assert.equal((await ids(healthy(), { routing: "direct" })).get("tunnel-port-firewall"), undefined);
+    const found = (await judge(healthy(), { tunnelPort: 9000 })).find(
+      ({ id }) => id === "tunnel-port-firewall",
+    );
+    assert.match(found!.problem, /UDP port 9000; flannel uses UDP port 8472/);
+  });
+  test("an MTU that was chosen to fit is no finding", async () => {
+    const objects = replaced([flannelConf({ Type: "host-gw", MTU: 1500 })]);
+    assert.equal((await ids(objects, {})).get("mtu-differs"), "warn");
+    assert.equal((await ids(objects, { routing: "direct" })).get("mtu-differs"), undefined);
   });
   test("Calico that asks Kubernetes for its address does not block", async () => {
     assert.equal((await ids(onCalico(internalIp), {})).get("calico-address-detection"), undefined);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../../lib/kube-object.ts";
+import { addSample, emptySample, type Sample } from "../details.ts";
 import { cidrList } from "../ranges.ts";
 import {
   cniConfiguration,
@@ -38,6 +39,18 @@ async function readObjects({ source }: Evidence): Promise<CalicoObjects> {
   return { pools, felix: felix?.spec ?? {}, bgp: bgp?.spec ?? {}, peers, installation: installation?.spec };
 }
 
+/** Blocks that Calico's own allocator gave to a node out of a range in which ours gives addresses to another. */
+async function blocksOfOthers({ source, nodes }: Evidence): Promise<Sample> {
+  const found = emptySample();
+  await source.each(`${crd}/ipamblocks`, ({ spec }) => {
+    const [, host] = /^host:(.+)$/.exec(String(spec?.affinity ?? "")) ?? [];
+    const owner = nodes.ranges.ownerOf(String(spec?.cidr ?? "").split("/")[0] ?? "");
+    if (host !== undefined && owner !== undefined && owner !== host)
+      addSample(found, `${spec.cidr} of ${host} in the range of ${owner}`);
+  });
+  return found;
+}
+
 /** Calico by manifest or by operator, and Canal, which is Flannel with Calico's policy. */
 export async function detectCalico(evidence: Evidence): Promise<DetectedNetwork | undefined> {
   const set = findSet(
@@ -63,7 +76,10 @@ export async function detectCalico(evidence: Evidence): Promise<DetectedNetwork 
   if (isCanal) {
     applyFlannelConfig(network, readable(data["net-conf.json"]));
     network.ipam = "host-local";
-  } else applyCalicoConfig(network, set, data, objects);
+  } else {
+    applyCalicoConfig(network, set, data, objects);
+    if (network.ipam === "calico-ipam") network.foreignBlocks = await blocksOfOthers(evidence);
+  }
   const detection = addressDetection(set, objects.installation);
   if (!isCanal && detection !== undefined) network.addressDetection = detection;
   return network;

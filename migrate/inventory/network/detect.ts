@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OldNetwork } from "../../model/inventory.ts";
-import type { NetworkDetails } from "../details.ts";
+import { emptySample, type NetworkDetails } from "../details.ts";
 import { detectCalico } from "./calico.ts";
 import { detectCilium } from "./cilium.ts";
 import { detectAws, detectAzure, detectGke } from "./clouds.ts";
@@ -47,7 +47,15 @@ export async function detectNetwork(evidence: Evidence): Promise<{
   network: OldNetwork;
   details: Pick<
     NetworkDetails,
-    "evidence" | "ipam" | "ebpf" | "servesServices" | "plugins" | "beside" | "bgpPeers" | "announcesServices"
+    | "evidence"
+    | "ipam"
+    | "ebpf"
+    | "servesServices"
+    | "plugins"
+    | "beside"
+    | "bgpPeers"
+    | "foreignBlocks"
+    | "announcesServices"
   > & { operator?: string };
 }> {
   const found: DetectedNetwork[] = [];
@@ -71,6 +79,7 @@ export async function detectNetwork(evidence: Evidence): Promise<{
     servesServices,
     plugins,
     operator,
+    foreignBlocks = emptySample(),
     bgpPeers = 0,
     announcesServices = false,
     ...network
@@ -84,6 +93,7 @@ export async function detectNetwork(evidence: Evidence): Promise<{
       servesServices,
       plugins,
       beside: [...new Set(beside)],
+      foreignBlocks,
       bgpPeers,
       announcesServices,
       ...(operator === undefined ? {} : { operator }),

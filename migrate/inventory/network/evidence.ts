@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import { resourcePath } from "../../../lib/kube.ts";
 import type { KubeObject } from "../../../lib/kube-object.ts";
 import type { ObjectRef, OldNetwork, Platform } from "../../model/inventory.ts";
+import type { Sample } from "../details.ts";
 import type { NodeTally } from "../nodes.ts";
 import type { ClusterSource } from "../source.ts";
 
@@ -39,6 +40,7 @@ export interface DetectedNetwork extends OldNetwork {
   plugins: string[];
   /** Objects that would put it back when it is changed, such as an operator's Deployment. */
   operator?: string;
+  foreignBlocks?: Sample;
   bgpPeers?: number;
   announcesServices?: boolean;
 }
