@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { NodeGroupProvider } from "../model/tools.ts";
+import { aksProvider } from "./aks.ts";
 import { clusterApiProvider } from "./cluster-api.ts";
+import { eksProvider } from "./eks.ts";
+import { gkeProvider } from "./gke.ts";
 import { karpenterProvider } from "./karpenter.ts";
 import { manualProvider } from "./manual.ts";
 import { sandboxProvider } from "./sandbox.ts";
@@ -12,6 +15,9 @@ const providers = {
   manual: manualProvider,
   "cluster-api": clusterApiProvider,
   karpenter: karpenterProvider,
+  eks: eksProvider,
+  gke: gkeProvider,
+  aks: aksProvider,
   sandbox: sandboxProvider,
 } satisfies Record<string, (setup: ProviderSetup) => NodeGroupProvider>;
 
