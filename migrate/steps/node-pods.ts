@@ -46,8 +46,39 @@ export async function recreatePods(recreation: Recreation): Promise<number> {
     // A mirror pod's own UID is the API server's; the kubelet knows the pod by the hash of its file.
     const hashes = staticPods.map(({ metadata }) => metadata.annotations!["kubernetes.io/config.mirror"]!);
     await tasks.run("recreate-sandboxes", node, { uids: hashes }, { signal });
+    for (const pod of staticPods) await waitForNewContainers(kube, node, pod, signal);
   }
   return left.length;
+}
+
+const isReady = (pod: KubeObject): boolean =>
+  pod.status?.conditions?.some(({ type, status }: any) => type === "Ready" && status === "True") === true;
+
+const containerIds = (pod: KubeObject): string[] =>
+  (pod.status?.containerStatuses ?? []).flatMap(({ containerID }: any) => containerID ?? []);
+
+/** Waits until the kubelet has made a static pod anew, and it is as ready as it was. */
+async function waitForNewContainers(
+  kube: KubeClient,
+  node: string,
+  pod: KubeObject,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace, name } = pod.metadata;
+  const before = new Set(containerIds(pod));
+  const isNew = async (): Promise<boolean> => {
+    const now = await kube.find(pods(namespace, name));
+    // Its manifest was taken away meanwhile.
+    if (now === undefined) return true;
+    const isRenewed = before.size === 0 || containerIds(now).every((id) => !before.has(id));
+    return isRenewed && (isReady(now) || !isReady(pod));
+  };
+  await waitFor(`static pod ${namespace}/${name} to be back on node ${node}`, isNew, {
+    timeoutMs: 180_000,
+    intervalMs: 500,
+    signal,
+    remedy: `See kubectl -n ${namespace} describe pod ${name}, and the kubelet's log on ${node}.`,
+  });
 }
 
 async function replacePod(
@@ -100,9 +131,5 @@ async function isBack(
   if (set === undefined || set.metadata.uid !== owner.uid) return true;
   const { items } = await kube.list(pods(namespace), { fieldSelector: `spec.nodeName=${node}` });
   const own = items.filter(({ metadata }) => metadata.ownerReferences?.some(({ uid }) => uid === owner.uid));
-  return own.some(
-    ({ metadata, status }) =>
-      metadata.deletionTimestamp === undefined &&
-      status?.conditions?.some(({ type, status: is }: any) => type === "Ready" && is === "True"),
-  );
+  return own.some((pod) => pod.metadata.deletionTimestamp === undefined && isReady(pod));
 }
