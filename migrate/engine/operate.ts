@@ -12,7 +12,7 @@ import { execute } from "./execute.ts";
 import { Journal } from "./journal.ts";
 import { Lease, operatorIdentity } from "./lease.ts";
 import { isPassing, RetryingKube } from "./retrying-kube.ts";
-import { rollBack, undoNode } from "./rollback.ts";
+import { requireWayBack, rollBack, undoNode } from "./rollback.ts";
 import type { Outcome, Run, RunOptions } from "./run.ts";
 
 /** What an operator is given. */
@@ -104,6 +104,7 @@ export async function rollbackMigration(operator: Operator, name?: string, node?
         exitCode: 2,
       });
     if (journal.state.phase === "RolledBack") return { phase: "RolledBack", reason: "" };
+    if (node === undefined) await requireWayBack(kube, journal);
     await journal.setPaused(false);
     const work = node === undefined ? rollBack : (run: Run) => rollBackNode(run, node);
     return await drive(operator, kube, journal, lease, control, "RollingBack", work);

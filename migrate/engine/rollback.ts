@@ -1,13 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
-import { resourcePath } from "../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { sleep } from "../../lib/wait.ts";
 import type { PlannedNode, PlanPhase, PlanStep } from "../model/plan.ts";
 import { stepAt, wavesOf } from "../plan/index.ts";
 import { Paused } from "./control.ts";
+import type { Journal } from "./journal.ts";
 import { contextOf, kindOf, type Outcome, type Run, write } from "./run.ts";
 
 const attempts = 3;
+
+/** Throws when nodes that the first state needs were removed from the cluster; nothing is undone then. */
+export async function requireWayBack(kube: KubeClient, journal: Journal): Promise<void> {
+  const removed = journal.steps.filter(
+    (step) => step.kind === "remove-node" && !["pending", "undone"].includes(journal.stepState(step)),
+  );
+  if (removed.length === 0) return;
+  const { items } = await kube.list(resourcePath("v1", "nodes"));
+  const there = new Set(items.map(({ metadata }) => metadata.name));
+  const gone = removed.map(({ node }) => node!).filter((node) => !there.has(node));
+  if (gone.length === 0) return;
+  throw new ShuntError(
+    `There is no way back: ${gone.slice(0, 5).join(", ")}${gone.length > 5 ? ` and ${gone.length - 5} more` : ""} were removed from the cluster`,
+    {
+      code: "Blocked",
+      exitCode: 3,
+      remedy:
+        "Nothing was changed. Go on with shunt migrate resume; or join nodes of these names on the old network, and roll back then.",
+    },
+  );
+}
 
 /** Undoes every step that was begun, the last one first. */
 export async function rollBack(run: Run): Promise<Outcome> {
