@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
+import type { RequestOptions } from "../../lib/kube.ts";
 import {
   startTestControlPlane,
   type TestControlPlane,
@@ -112,6 +113,19 @@ test("cordoning that fails stops with an error", async () => {
   await assert.rejects(cordon(kube, node, { by }), /Cannot cordon node "n\d+": .*403 no/);
   await assert.rejects(cordon(kube, "missing", { by }), /Cannot cordon node "missing"/);
   await assert.rejects(drainNode(kube, node), /not cordoned/);
+});
+
+test("a change that was taken and had no effect is no cordon", async () => {
+  class Undoing extends FaultyKube {
+    override async request<T = any>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+      const object: any = await super.request<T>(method, path, options);
+      return method === "PATCH" ? { ...object, spec: { ...object.spec, unschedulable: false } } : object;
+    }
+  }
+  await assert.rejects(cordon(new Undoing(plane.client.config), node, { by }), {
+    message: /the node is not cordoned/,
+    remedy: /admission webhook/,
+  });
 });
 
 test("cordoning outlasts a server that is away and a writer that is faster", async () => {

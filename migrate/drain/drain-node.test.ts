@@ -255,6 +255,18 @@ test("a pod made anew under the same name is not chased", async () => {
   assert.equal(second?.metadata.deletionTimestamp, undefined);
 });
 
+test("a pod that came back elsewhere under its name is not waited for", async () => {
+  await make("db-0");
+  let looks = 0;
+  kube.fault = async ({ method, path }) => {
+    if (method !== "GET" || path !== podPath(namespace, "db-0") || looks++ > 0) return;
+    await plane.client.deleteIfExists(podPath(namespace, "db-0"), { gracePeriodSeconds: 0 });
+    await plane.client.create(podPath(namespace), podOn("elsewhere", namespace, "db-0", owner));
+  };
+  assert.deepEqual((await drain({ timeoutSeconds: 5 })).evicted, [key("db-0")]);
+  assert.equal((await find("db-0"))?.spec.nodeName, "elsewhere");
+});
+
 test("an eviction without an answer is not sent again to a pod that another took the place of", async () => {
   await make("db-0");
   kube.fault = async (request) => {
@@ -270,11 +282,13 @@ test("an eviction without an answer is not sent again to a pod that another took
 test("reads and evictions that fail for a while are tried again", async () => {
   await make("web");
   const failing = new Map<string, number>();
-  const unreachable = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+  const broken = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+  const unreachable = new ShuntError("cannot reach the server", { code: "Unreachable" });
   kube.fault = ({ method, path }) => {
     const times = failing.get(`${method} ${path}`) ?? 0;
     failing.set(`${method} ${path}`, times + 1);
-    if (times < 2) throw times === 0 ? answer(503, "away") : unreachable;
+    const failure = [answer(503, "away"), broken, unreachable][times];
+    if (failure !== undefined) throw failure;
   };
   assert.deepEqual((await drain()).evicted, [key("web")]);
   assert.ok([...failing.keys()].some((request) => request === `GET ${podPath(namespace, "web")}`));
