@@ -52,7 +52,8 @@ class Line {
   readonly #end = Promise.withResolvers<void>();
   #task: { title: string; output: string } | undefined;
   #said = "";
-  isBegun = false;
+  /** Begun, and not over. */
+  isUnderWay = false;
 
   constructor(title: string, steps: readonly string[]) {
     this.title = title;
@@ -69,7 +70,7 @@ class Line {
   }
 
   say(text: string): void {
-    this.isBegun = true;
+    this.isUnderWay = this.#left.size > 0;
     this.#said = text;
     if (this.#task !== undefined) this.#task.output = text;
   }
@@ -84,6 +85,7 @@ class Line {
   }
 
   finish(): void {
+    this.isUnderWay = false;
     this.#end.resolve();
   }
 
@@ -159,8 +161,8 @@ export async function liveDisplay(plan: Plan): Promise<RunDisplay> {
     end: async ({ completed, reason }) => {
       const lines = phases.flatMap((phase) => [...phase.lines.values()]);
       for (const line of lines) if (completed) line.finish();
-      const stopped = lines.find((line) => line.isBegun) ?? lines[0];
-      if (!completed && stopped !== undefined) for (const line of lines) line.fail(reason);
+      const underWay = lines.filter((line) => line.isUnderWay);
+      if (!completed) for (const line of underWay.length === 0 ? lines : underWay) line.fail(reason);
       await drawing;
       if (completed && problem !== undefined) throw new Error(errorMessage(problem), { cause: problem });
     },

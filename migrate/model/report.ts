@@ -36,6 +36,8 @@ export interface ProbeLoss {
   sequence: number;
   /** The step that ran then. */
   step: string;
+  /** What the prober was told, if anything. */
+  error?: string;
   /** How it goes: pod, cluster-ip, node-port, headless; absent when the probe's name says it. */
   path?: string;
 }

@@ -108,6 +108,7 @@ function mergeLosses(all: readonly Shifted[]): ProbeLoss[] {
           ...{ probe: loss.kind, path: loss.path, from: one.node, to: loss.to },
           sequence: loss.sequence,
           step: "",
+          error: loss.error,
         }),
       ),
     )

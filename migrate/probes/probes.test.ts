@@ -49,7 +49,15 @@ test("every request is counted once; a loss keeps its time, path and number", ()
   assert.deepEqual(probes.losses, [
     {
       time: "2025-12-31T23:59:57.198Z",
-      ...{ probe: "http", path: "cluster-ip", from: "n1", to: "service", sequence: 8, step: "" },
+      ...{
+        probe: "http",
+        path: "cluster-ip",
+        from: "n1",
+        to: "service",
+        sequence: 8,
+        step: "",
+        error: "refused",
+      },
     },
   ]);
   assert.equal(

@@ -14,7 +14,7 @@ import {
   section,
   warningsSection,
 } from "./sections.ts";
-import { resultTone, resultWords } from "./step-look.ts";
+import { resultTitle, resultTone } from "./step-look.ts";
 import { changesSection, nodesSection, stepsSection } from "./step-sections.ts";
 import { style } from "./style.ts";
 import { timeScale } from "./time-axis.ts";
@@ -64,23 +64,23 @@ const policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; 
 
 /** The report as one file for a browser. All that comes from the cluster is text in it, whatever it says. */
 export function reportHtml(report: Report): string {
-  const title = `Migration ${report.name}: ${resultWords[report.result] ?? "unknown"}`;
+  const title = `Migration ${report.name}: ${resultTitle(report).toLowerCase()}`;
   const page = html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><meta http-equiv="Content-Security-Policy" content="${new Markup(policy)}">
 <title>${title}</title><style>${new Markup(style)}</style></head><body><main>
 <header><h1>Migration ${report.name}</h1>
-<div class="result ${resultTone(report)}"><strong data-figure="result">${resultWords[report.result] ?? "Unknown"}</strong><p>${report.reason}</p></div>
+<div class="result ${resultTone(report)}"><strong data-figure="result">${resultTitle(report)}</strong><p>${report.reason}</p></div>
 ${facts(report)}${figures(report)}</header>
 ${section("Timeline", "Steps and probes against the same clock; point at a bar to read what it is.", timeline(report))}
 ${lossesSection(report)}
+${figuresSection(report)}
 ${probesSection(report)}
 ${connectionsSection(report)}
 ${applicationsSection(report)}
 ${nodesSection(report)}
 ${stepsSection(report)}
 ${changesSection(report)}
-${figuresSection(report)}
 ${residueSection(report)}
 ${warningsSection(report)}
 <footer>Made by shunt ${VERSION}. The same and more is in report.json: <code>shunt migrate report -o json</code>.</footer>

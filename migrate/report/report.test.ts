@@ -80,6 +80,7 @@ test("a success with losses or leftovers says so", () => {
   const lost = makeReport(record, { probes: { ...evidence.probes, lost: 2 } });
   assert.match(lost.reason, /, but 2 requests of [\d,]+ got lost\.$/);
   assert.match(reportHtml(lost), /class="result bad"/);
+  assert.equal(figure(reportHtml(lost), "result"), "Completed with losses");
   const residue = [{ node: "worker-1", kind: "device" as const, name: "flannel.1", owner: "flannel" }];
   const left = makeReport(record, { ...evidence, residue });
   assert.match(left.reason, /, but 1 thing of the old network remained\.$/);

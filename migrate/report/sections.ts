@@ -16,7 +16,10 @@ export const section = (title: string, lead: string, ...content: (Markup | undef
 const path = ({ probe, path: way }: { probe: string; path?: string }): string =>
   way === undefined ? probe : `${probe} by ${way}`;
 
-/** Requests that got no answer, one a row. */
+/** More losses than this are folded under their sums. */
+const mostOpenLosses = 20;
+
+/** Requests that got no answer: summed up by step and path, and each with its time. */
 export function lossesSection({ probes }: Report): Markup {
   if (probes.lost === 0 && probes.losses.length === 0)
     return section("Lost requests", probes.sent === 0 ? "No probe ran." : "None.");
@@ -28,16 +31,32 @@ export function lossesSection({ probes }: Report): Markup {
     loss.to,
     path(loss),
     loss.sequence,
-    loss.step === "" ? "between steps" : loss.step,
+    stepOf(loss),
+    shorten(loss.error ?? "", 120),
   ]);
-  const columns = [t("Time (UTC)"), c("From"), c("To"), c("Path"), n("Number"), c("Step then running")];
+  const columns = [
+    ...[t("Time (UTC)"), c("From"), c("To"), c("Path"), n("Number"), c("Step then running"), c("Error")],
+  ];
+  const each = table(columns, rows);
+  const lead = `${formatCount(probes.lost)} of ${formatCount(probes.sent)} got no answer.`;
+  if (rows.length <= mostOpenLosses) return section("Lost requests", lead, each, note);
+  const groups = [...Map.groupBy(byTime, (loss) => `${stepOf(loss)}\n${path(loss)}`).values()];
+  const sums = groups.map((group): Cell[] => [
+    stepOf(group[0]!),
+    path(group[0]!),
+    formatCount(group.length),
+    formatClock(group[0]!.time, true),
+    formatClock(group.at(-1)!.time, true),
+  ]);
   return section(
     "Lost requests",
-    `${formatCount(probes.lost)} of ${formatCount(probes.sent)} got no answer.`,
-    table(columns, rows),
-    note,
+    lead,
+    table([c("Step then running"), c("Path"), n("Lost"), t("First (UTC)"), t("Last")], sums),
+    html`<details><summary>Each of them</summary>${each}${note}</details>`,
   );
 }
+
+const stepOf = ({ step }: { step: string }): string => (step === "" ? "between steps" : step);
 
 /** What each kind of probe saw; the worst first. */
 export function probesSection({ probes }: Report): Markup | undefined {

@@ -56,13 +56,19 @@ const tones: Record<StepState, string> = {
 /** Class by which a state is coloured; a state of another version has none. */
 export const toneOf = (state: StepState): string => (Object.hasOwn(tones, state) ? tones[state] : "");
 
-export const resultWords: Record<Report["result"], string> = {
+const resultWords: Record<Report["result"], string> = {
   succeeded: "Succeeded",
   failed: "Failed",
   "rolled-back": "Rolled back",
   paused: "Paused",
   running: "Running",
 };
+
+/** The result in large letters; one that came with losses says so. */
+export function resultTitle(report: Report): string {
+  const lossy = report.result === "succeeded" && resultTone(report) === "bad";
+  return lossy ? "Completed with losses" : (resultWords[report.result] ?? "Unknown");
+}
 
 /** How the result looks: a success with losses is none to be calm about. */
 export function resultTone({
