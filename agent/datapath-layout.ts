@@ -26,7 +26,13 @@ export const serviceFlags = {
   SERVICE_INTERNAL_LOCAL: 2,
   SERVICE_HOST_PORT: 4,
 } as const;
-export const natFlags = { NAT_REVERSE: 1, NAT_SERVICE: 2, NAT_CLOSING: 4, NAT_REPLIED: 8 } as const;
+export const natFlags = {
+  NAT_REVERSE: 1,
+  NAT_SERVICE: 2,
+  NAT_CLOSING: 4,
+  NAT_REPLIED: 8,
+  NAT_FOREIGN: 16,
+} as const;
 export const configFlags = {
   CONFIG_TUNNEL: 1,
   CONFIG_MASQUERADE: 2,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { run } from "../lib/run.ts";
-import { configFlags, directions, reasons } from "./datapath-layout.ts";
+import { configFlags, directions, maps, reasons } from "./datapath-layout.ts";
 import { buildIp, buildPacket, readPacket } from "./packet-building.ts";
 import { type Case, client, fromNetdev, fromPod, overlay, pod, pod6, syn, verdicts } from "./packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture } from "./packet-fixture.ts";
@@ -116,6 +116,27 @@ describe("packets", () => {
       } finally {
         fixture.object.close();
       }
+    }
+  });
+
+  test("from_netdev: what netfilter kept in a handover, it keeps after it", () => {
+    const request = { source: client, destination: "172.31.0.2", sourcePort: 7778, destinationPort: 30080 };
+    const handover = loadFixture("netdev.bpf.o", netns, configFlags.CONFIG_HANDOVER);
+    const after = loadFixture("netdev.bpf.o", netns);
+    try {
+      handover.run("from_netdev", buildPacket({ ...request, tcpFlags: 0x10 }));
+      const remembered = handover.object.map(maps.nat).entries();
+      assert.equal(remembered.length, 1);
+      for (const [key, value] of remembered) after.object.map(maps.nat).set(key, value);
+      const verdictOf = (tcpFlags: number) =>
+        after.run("from_netdev", buildPacket({ ...request, tcpFlags })).verdict;
+      assert.equal(verdictOf(0x10), verdicts.next);
+      // A client may use its port again.
+      assert.equal(verdictOf(syn), verdicts.redirect);
+      assert.equal(verdictOf(0x10), verdicts.redirect);
+    } finally {
+      handover.object.close();
+      after.object.close();
     }
   });
 

@@ -73,10 +73,30 @@ static __always_inline bool is_handed_over(const struct packet *packet)
 	return (config.flags & CONFIG_HANDOVER) && packet->tuple.protocol == IPPROTO_TCP && !starts_connection(packet);
 }
 
+// Remembers what netfilter keeps, so that it keeps it when everything else is ours.
+static __noinline int leave_to_netfilter(const struct packet *packet)
+{
+	struct scratch *scratch = scratch_of_cpu();
+	if (!packet || !scratch)
+		return TC_NEXT;
+	struct nat_entry *entry = &scratch->entry;
+	__builtin_memset(entry, 0, sizeof(*entry));
+	entry->to = packet->tuple;
+	entry->last_seen_ns = bpf_ktime_get_ns();
+	entry->flags = NAT_FOREIGN;
+	bpf_map_update_elem(&sh_nat, &packet->tuple, entry, BPF_ANY);
+	return TC_NEXT;
+}
+
 static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bool to_host)
 {
 	resolve_fragment(packet);
 	struct nat_entry *flow = find_flow(packet);
+	if (flow && (flow->flags & NAT_FOREIGN)) {
+		if (!starts_connection(packet))
+			return TC_NEXT;
+		flow = NULL;
+	}
 	if (flow) {
 		__u32 reason = flow->flags & NAT_REVERSE ? FORWARD_REVERSE : FORWARD_SERVICE;
 		struct tuple to = flow->to;
@@ -96,8 +116,10 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bo
 		return TC_NEXT;
 	struct service_key key = {};
 	struct service *service = find_external_service(packet, to_host, &key);
-	if (!service || is_handed_over(packet))
+	if (!service)
 		return TC_NEXT;
+	if (is_handed_over(packet))
+		return leave_to_netfilter(packet);
 	int failed = serve(skb, packet, service, &key);
 	if (failed)
 		return drop(skb, DIRECTION_INGRESS, failed);

@@ -171,6 +171,7 @@ enum nat_flag {
 	NAT_SERVICE = 2, // made by a service, else by masquerading
 	NAT_CLOSING = 4, // FIN or RST seen
 	NAT_REPLIED = 8, // a reply was seen
+	NAT_FOREIGN = 16, // not ours: netfilter translates this connection, and goes on when new ones are ours
 };
 
 struct nat_entry {

@@ -46,6 +46,8 @@ export interface ServiceDestinations {
   nodePortRange: string;
   /** External and load balancer addresses. */
   externalIPs?: string[];
+  /** Addresses and node ports of Services whose connections do not count. */
+  except?: { addresses: string[]; nodePorts: number[] };
 }
 
 // What can still carry data; the others end by themselves in a minute or two.
@@ -56,8 +58,11 @@ export function translatedBy(services: ServiceDestinations): (connection: Tracke
   const cidrs = services.serviceCIDRs.map(parseCidr);
   const external = new Set(services.externalIPs ?? []);
   const [first = 30_000, last = 32_767] = services.nodePortRange.split("-").map(Number);
+  const { addresses = [], nodePorts = [] } = services.except ?? {};
   const isService = (address: string, port: number): boolean =>
-    (port >= first && port <= last) || external.has(address) || contains(cidrs, address);
+    !addresses.includes(address) &&
+    !nodePorts.includes(port) &&
+    ((port >= first && port <= last) || external.has(address) || contains(cidrs, address));
   return ({ protocol, state, assured, original, reply }) => {
     const isTranslated = original.dst !== reply.src || original.dport !== reply.sport;
     const isAlive = state === undefined ? assured && !protocol.startsWith("icmp") : liveStates.has(state);

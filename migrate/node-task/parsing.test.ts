@@ -194,6 +194,7 @@ test("conntrack: what kube-proxy's DNAT carries and can still carry data", () =>
     serviceCIDRs: ["10.96.0.0/16", "fd10:96::/112"],
     nodePortRange: "30000-32767",
     externalIPs: ["203.0.113.7"],
+    except: { addresses: ["10.96.0.77"], nodePorts: [30777] },
   });
   const udp =
     "ipv4 2 udp 17 100 src=10.244.1.2 dst=10.96.0.10 sport=5000 dport=53 src=10.244.2.3 dst=10.244.1.2 sport=53 dport=5000 [ASSURED] mark=0";
@@ -204,6 +205,8 @@ test("conntrack: what kube-proxy's DNAT carries and can still carry data", () =>
     [entry.replace("src=10.244.2.3", "src=10.96.0.10").replace("sport=8080", "sport=80"), false],
     [entry.replace("dst=10.96.0.10", "dst=172.30.0.3").replace("dport=80 ", "dport=30080 "), true],
     [entry.replace("dst=10.96.0.10", "dst=203.0.113.7"), true],
+    [entry.replace("dst=10.96.0.10", "dst=10.96.0.77"), false],
+    [entry.replace("dst=10.96.0.10", "dst=172.30.0.3").replace("dport=80 ", "dport=30777 "), false],
     [entry.replace("dst=10.96.0.10", "dst=172.17.0.1"), false],
     [udp, true],
     [udp.replace("[ASSURED] ", ""), false],

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { sleep } from "../../lib/wait.ts";
 import type { Json } from "../model/journal.ts";
+import { probeNamespace } from "../probes/names.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import { type NodeModes, readModes, setModes } from "./node-mode.ts";
 
@@ -9,6 +11,7 @@ const pollMs = 5_000;
 
 /** Waits until no connection needs kube-proxy's rules any more, at most until the deadline. How many are left. */
 async function waitForConnections({
+  kube,
   plan,
   step,
   notes,
@@ -21,7 +24,11 @@ async function waitForConnections({
   const since = Date.parse((notes.since as string | undefined) ?? new Date().toISOString());
   const deadline = since + 1000 * plan.options.connectionDeadlineSeconds;
   const { nodePortRange } = plan.basis.kubeProxy;
-  const args: Json = { serviceCIDRs: plan.basis.serviceCIDRs, nodePortRange: nodePortRange ?? "30000-32767" };
+  const args: Json = {
+    serviceCIDRs: plan.basis.serviceCIDRs,
+    nodePortRange: nodePortRange ?? "30000-32767",
+    except: await probeServices(kube),
+  };
   for (;;) {
     const { connections } = (await tools.nodeTask.run("translated-connections", step.node!, args, {
       signal,
@@ -32,6 +39,15 @@ async function waitForConnections({
     report(`${connections} connections still go through kube-proxy's rules`);
     await sleep(Math.min(pollMs, Math.max(0, deadline - Date.now())), signal);
   }
+}
+
+/** The probes' own connections stay open to the end, to show that they can. */
+async function probeServices(kube: KubeClient): Promise<{ addresses: string[]; nodePorts: number[] }> {
+  const { items } = await kube.list(resourcePath("v1", "services", probeNamespace));
+  return {
+    addresses: items.flatMap(({ spec }) => spec.clusterIPs ?? []),
+    nodePorts: items.flatMap(({ spec }) => spec.ports?.flatMap(({ nodePort }: any) => nodePort ?? []) ?? []),
+  };
 }
 
 /** Takes kube-proxy's rules off a node, once nothing goes through them. */
