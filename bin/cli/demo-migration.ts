@@ -55,7 +55,8 @@ export async function demoMigration(
     const before = await testConnectivity(env, kube, target, () => title("Test the connectivity before"));
     await migrate(env, flags, kube, target, title);
     const after = await testConnectivity(env, kube, target, () => title("Test the connectivity after"));
-    const { final: _, ...applications } = await visitor.stop();
+    const { sent, lost, longestMs, losses } = await visitor.stop();
+    const applications = { sent, lost, longestMs, losses };
     const report = await readReport(kube, env.signal, migrationName, { applications });
     if (flags.reportDir !== undefined)
       await writeFiles(flags.reportDir, {
@@ -88,7 +89,7 @@ async function startApplications(
         name: "visitor",
         title: "Visit them from outside by every node",
         run: async () => {
-          visitor = await clusters.Visitor.start(flags.name, kube, visitRate);
+          visitor = await clusters.Visitor.start(flags.name, kube, visitRate, env.signal);
           return `${visitRate} visits a second, until the end`;
         },
       },

@@ -86,7 +86,7 @@ function podSpec(name: string, asks: readonly string[], image: string): object {
   const spread = { labelSelector: { matchLabels: { app: name } }, topologyKey: "kubernetes.io/hostname" };
   return {
     enableServiceLinks: false,
-    terminationGracePeriodSeconds: 20,
+    terminationGracePeriodSeconds: 30,
     affinity: {
       podAntiAffinity: {
         preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm: spread }],
@@ -102,7 +102,7 @@ function podSpec(name: string, asks: readonly string[], image: string): object {
         ports: [{ name: "http", containerPort: port }],
         readinessProbe: { httpGet: { path: "/ready", port }, periodSeconds: 1, failureThreshold: 3 },
         // Whoever still sends here has time to learn that it goes.
-        lifecycle: { preStop: { exec: { command: ["/bin/busybox", "sleep", "4"] } } },
+        lifecycle: { preStop: { exec: { command: ["/bin/busybox", "sleep", "8"] } } },
         resources: { requests: { cpu: "10m", memory: "32Mi" } },
       },
     ],

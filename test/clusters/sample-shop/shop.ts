@@ -44,7 +44,7 @@ export class Visitor {
   }
 
   /** @param rate visits a second */
-  static async start(cluster: string, kube: KubeClient, rate: number): Promise<Visitor> {
+  static async start(cluster: string, kube: KubeClient, rate: number, signal: AbortSignal): Promise<Visitor> {
     const nodes = readPlan(cluster)?.nodes ?? [];
     const { items } = await kube.list(`/api/v1/namespaces/${shopNamespace}/services`);
     const ports = items.flatMap(({ spec }) =>
@@ -66,11 +66,16 @@ export class Visitor {
       ...["visitor", `--rate=${rate}`, `--results=${file}`, ...urls.map((url) => `--url=${url}`)],
     ];
     await addService(cluster, "switch", "visitor", serviceScript(command));
-    await waitFor("the visitor to come", async () => existsSync(file), {
-      timeoutMs: 30_000,
-      intervalMs: 100,
-    });
-    return new Visitor(file);
+    const visitor = new Visitor(file);
+    await waitFor(
+      "every application to answer a visitor",
+      async () => existsSync(file) && visitor.read().counting,
+      {
+        ...{ timeoutMs: 120_000, intervalMs: 200, signal },
+        remedy: `See with: kubectl -n ${shopNamespace} get pods,endpointslices`,
+      },
+    );
+    return visitor;
   }
 
   /** What was seen so far. */

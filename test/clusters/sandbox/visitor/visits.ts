@@ -8,6 +8,8 @@ export interface VisitResults {
   /** The first of the lost ones. */
   losses: { time: string; url: string; error: string }[];
   longestMs: number;
+  /** False while it still waits for every URL to have answered: nothing is counted until then. */
+  counting: boolean;
   /** True once it sends no more and everything sent has been answered or lost. */
   final: boolean;
 }
@@ -21,6 +23,10 @@ export class Visits {
   readonly #periodMs: number;
   readonly #timer: NodeJS.Timeout;
   readonly #losses: VisitResults["losses"] = [];
+  /** URLs that have not answered yet, or failed since: Services and names of new applications come into being. */
+  readonly #cold: Set<string>;
+  #counting = false;
+  #next = 0;
   #dueAtMs = performance.now();
   #sent = 0;
   #lost = 0;
@@ -31,6 +37,7 @@ export class Visits {
   /** @param rate requests a second to all URLs together */
   constructor(urls: readonly string[], rate: number) {
     this.#urls = urls;
+    this.#cold = new Set(urls);
     this.#periodMs = 1_000 / rate;
     this.#timer = setInterval(() => this.#tick(), 5);
   }
@@ -44,6 +51,7 @@ export class Visits {
     return {
       ...{ sent: this.#sent, lost: this.#lost, losses: this.#losses },
       longestMs: Math.round(this.#longestMs),
+      counting: this.#counting,
       final: this.#stopped && this.#open === 0,
     };
   }
@@ -54,24 +62,29 @@ export class Visits {
     this.#dueAtMs = Math.max(this.#dueAtMs, now - 5 * this.#periodMs);
     while (this.#dueAtMs <= now && this.#urls.length > 0) {
       this.#dueAtMs += this.#periodMs;
-      this.#visit(this.#urls[this.#sent % this.#urls.length]!);
+      this.#visit(this.#urls[this.#next++ % this.#urls.length]!);
     }
   }
 
   #visit(url: string): void {
     const startMs = performance.now();
     const time = new Date().toISOString();
+    const counts = this.#counting;
     let isOver = false;
     const end = (error?: string): void => {
       if (isOver) return;
       isOver = true;
       this.#open--;
+      if (!counts) {
+        this.#tried(url, error === undefined);
+        return;
+      }
       this.#longestMs = Math.max(this.#longestMs, performance.now() - startMs);
       if (error === undefined) return;
       this.#lost++;
       if (this.#losses.length < maxLosses) this.#losses.push({ time, url, error });
     };
-    this.#sent++;
+    if (counts) this.#sent++;
     this.#open++;
     const request = http.get(url, { agent: false, timeout: timeoutMs }, (response) => {
       let body = "";
@@ -84,5 +97,11 @@ export class Visits {
     });
     request.on("timeout", () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
     request.on("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
+  }
+
+  #tried(url: string, worked: boolean): void {
+    if (worked) this.#cold.delete(url);
+    else this.#cold.add(url);
+    if (this.#cold.size === 0) this.#counting = true;
   }
 }
