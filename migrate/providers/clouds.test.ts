@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { resourcePath } from "../../lib/kube.ts";
+import { startTestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
 import type { NodeGroupProvider } from "../model/tools.ts";
 import { createProvider } from "./index.ts";
 import { nodePath, type ProviderWorld, startWorld } from "./testing.ts";
@@ -12,7 +13,7 @@ const signal = AbortSignal.timeout(120_000);
 let world: ProviderWorld;
 let programs: FakePrograms;
 before(async () => {
-  world = await startWorld([], async () => undefined);
+  world = await startWorld(await startTestApiServer(), [], async () => undefined);
 });
 after(async () => await world?.stop());
 beforeEach(() => {

@@ -4,6 +4,7 @@ import { afterEach, test } from "node:test";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { waitFor } from "../../lib/wait.ts";
+import { startTestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
 import { createProvider } from "./index.ts";
 import { createNode, keepsPodsAway, nodePath, type ProviderWorld, startWorld } from "./testing.ts";
 import { clusterApiDefinitions } from "./testing-definitions.ts";
@@ -118,7 +119,7 @@ async function nodesOf(deployment: string, count: number): Promise<string[]> {
 
 for (const version of ["v1beta1", "v1beta2"] as const)
   test(`${version}: a copy with the taint, one Machine less for each node, all of it safe to repeat`, async () => {
-    world = await startWorld(clusterApiDefinitions(version), controller(version));
+    world = await startWorld(await startTestApiServer(), clusterApiDefinitions(version), controller(version));
     const { kube, setup } = world;
     const scaler = { "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size": "1" };
     await createDeployment(kube, version, 3, { metadata: { annotations: scaler } });
@@ -158,7 +159,11 @@ for (const version of ["v1beta1", "v1beta2"] as const)
   });
 
 test("the group goes with its template, and the autoscaler may work again", async () => {
-  world = await startWorld(clusterApiDefinitions("v1beta1"), controller("v1beta1"));
+  world = await startWorld(
+    await startTestApiServer(),
+    clusterApiDefinitions("v1beta1"),
+    controller("v1beta1"),
+  );
   const { kube, setup } = world;
   const scaler = { "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size": "9" };
   await createDeployment(kube, "v1beta1", 1, { metadata: { annotations: scaler } });
@@ -176,7 +181,11 @@ test("the group goes with its template, and the autoscaler may work again", asyn
 });
 
 test("a bootstrap of another kind needs taints of Machines, and is refused where there are none", async () => {
-  world = await startWorld(clusterApiDefinitions("v1beta2", true), controller("v1beta2"));
+  world = await startWorld(
+    await startTestApiServer(),
+    clusterApiDefinitions("v1beta2", true),
+    controller("v1beta2"),
+  );
   await createDeployment(world.kube, "v1beta2", 1, { kind: "TalosConfigTemplate" });
   const old = await nodesOf("workers", 1);
   const provider = createProvider("cluster-api", world.setup)!;
@@ -186,7 +195,11 @@ test("a bootstrap of another kind needs taints of Machines, and is refused where
   assert.ok(await keepsPodsAway(world.kube, name!));
   await world.stop();
 
-  world = await startWorld(clusterApiDefinitions("v1beta2"), controller("v1beta2"));
+  world = await startWorld(
+    await startTestApiServer(),
+    clusterApiDefinitions("v1beta2"),
+    controller("v1beta2"),
+  );
   await createDeployment(world.kube, "v1beta2", 1, { kind: "TalosConfigTemplate" });
   const nodes = await nodesOf("workers", 1);
   const refusing = createProvider("cluster-api", world.setup)!;
@@ -195,7 +208,11 @@ test("a bootstrap of another kind needs taints of Machines, and is refused where
 });
 
 test("what it cannot work with is said before anything is changed", async () => {
-  world = await startWorld(clusterApiDefinitions("v1beta1"), controller("v1beta1"));
+  world = await startWorld(
+    await startTestApiServer(),
+    clusterApiDefinitions("v1beta1"),
+    controller("v1beta1"),
+  );
   const { kube, setup } = world;
   const provider = createProvider("cluster-api", setup)!;
   await createNode(kube, "stranger");
@@ -209,7 +226,7 @@ test("what it cannot work with is said before anything is changed", async () => 
 });
 
 test("a cluster without Cluster API is told where to look", async () => {
-  world = await startWorld([], async () => undefined);
+  world = await startWorld(await startTestApiServer(), [], async () => undefined);
   const provider = createProvider("cluster-api", world.setup)!;
   assert.match((await provider.check(["n"]))!, /--provider-kubeconfig/);
 });

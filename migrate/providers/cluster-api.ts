@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
-import { isConflict } from "../../lib/kube-errors.ts";
+import { isConflict, isNotFound } from "../../lib/kube-errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { NodeGroupProvider } from "../model/tools.ts";
 import { copyDeployment, removeCopies } from "./cluster-api-copy.ts";
@@ -38,9 +38,13 @@ export function clusterApiProvider(setup: ProviderSetup): NodeGroupProvider {
       const api = await capi();
       const [machine] = await machinesOf(setup, api, [node], { missing: "skip" });
       if (machine === undefined) return `${node} has no Machine any more`;
-      await kube.patch(pathOf(api, { ...machine, name: machine.machine }, "machines"), "merge", {
-        metadata: { annotations: { [deleteAnnotation]: "yes" } },
-      });
+      const path = pathOf(api, { ...machine, name: machine.machine }, "machines");
+      await kube
+        .patch(path, "merge", { metadata: { annotations: { [deleteAnnotation]: "yes" } } })
+        .catch((error: unknown) => {
+          // It went meanwhile, as an earlier attempt asked: that one has counted it, or this one does.
+          if (!isNotFound(error)) throw error;
+        });
       const replicas = await scaleDown(api, machine);
       return `MachineDeployment ${machine.namespace}/${machine.name} wants ${replicas} Machines, without ${machine.machine}`;
     },

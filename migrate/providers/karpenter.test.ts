@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { waitFor } from "../../lib/wait.ts";
+import { startTestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
 import { createProvider } from "./index.ts";
 import { createNode, keepsPodsAway, nodePath, type ProviderWorld, startWorld } from "./testing.ts";
 import { karpenterDefinitions } from "./testing-definitions.ts";
@@ -84,7 +85,7 @@ async function createPool(kube: KubeClient, changes: object = {}): Promise<void>
 
 /** Two old nodes, one of them with a pod of 1.5 CPUs, and the agent's DaemonSet. */
 async function start(changes: object = {}): Promise<string[]> {
-  world = await startWorld(karpenterDefinitions(), async (kube) => {
+  world = await startWorld(await startTestApiServer(), karpenterDefinitions(), async (kube) => {
     if (isReady) await controller(kube);
   });
   const { kube } = world;

@@ -4,7 +4,6 @@ import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { connectKube } from "../../lib/kube-connect.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { sleep, waitFor } from "../../lib/wait.ts";
-import { startTestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
 import { readinessTaint } from "../model/tools.ts";
 import type { ProviderSetup } from "./setup.ts";
 
@@ -18,12 +17,18 @@ export interface ProviderWorld {
   stop(): Promise<void>;
 }
 
+/** An API server of the test's own, such as `startTestApiServer` starts. */
+interface Server {
+  kubeconfig: string;
+  stop(): Promise<void>;
+}
+
 /** @param reconcile one round of the controller; it is asked again and again */
 export async function startWorld(
+  server: Server,
   definitions: KubeObject[],
   reconcile: (kube: KubeClient) => Promise<void>,
 ): Promise<ProviderWorld> {
-  const server = await startTestApiServer();
   const kube = await connectKube({ kubeconfig: server.kubeconfig });
   const stop = new AbortController();
   for (const crd of definitions)
