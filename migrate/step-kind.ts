@@ -41,6 +41,8 @@ export interface StepContext {
   remember(notes: { [key: string]: Json | undefined }): Promise<void>;
   /** Nodes that run on the old network, and those that are switched and verified, in the plan's order. */
   nodes(): { old: string[]; switched: string[] };
+  /** When the step of this kind that is the plan's, not a node's, was done. */
+  endedAt(kind: StepKindName): string | undefined;
   tools: StepTools;
   report(progress: string): void;
 }

@@ -116,6 +116,10 @@ export function contextOf(
         .filter((name) => !known.has(name) && !begun.has(name));
       return { old, switched };
     },
+    endedAt(kind) {
+      const done = journal.steps.find((other) => other.kind === kind && other.node === undefined);
+      return done === undefined ? undefined : journal.entry(done).endedAt;
+    },
     report: (message) => run.options.onEvent({ event: "progress", step, message }),
   };
 }

@@ -65,6 +65,7 @@ function contextOf(step: string, { provider = {}, endpoints = () => [] }: Given 
     notes: {},
     remember: async () => undefined,
     nodes: () => ({ old: [], switched: [] }),
+    endedAt: () => undefined,
     tools: {
       nodeTask: { run: async () => ({ uids: endpoints() }) },
       provider: async () => provider as NodeGroupProvider,

@@ -14,20 +14,20 @@ async function waitForConnections({
   kube,
   plan,
   step,
-  notes,
-  remember,
+  endedAt,
   tools,
   signal,
   report,
 }: StepContext): Promise<number> {
-  if (notes.since === undefined) await remember({ since: new Date().toISOString() });
-  const since = Date.parse((notes.since as string | undefined) ?? new Date().toISOString());
+  // One deadline for all nodes, however many there are.
+  const handover = endedAt("services-handover");
+  const since = handover === undefined ? Date.now() : Date.parse(handover);
   const deadline = since + 1000 * plan.options.connectionDeadlineSeconds;
   const { nodePortRange } = plan.basis.kubeProxy;
   const args: Json = {
     serviceCIDRs: plan.basis.serviceCIDRs,
     nodePortRange: nodePortRange ?? "30000-32767",
-    except: await probeServices(kube),
+    except: await unconcerned(kube),
   };
   for (;;) {
     const { connections } = (await tools.nodeTask.run("translated-connections", step.node!, args, {
@@ -41,11 +41,17 @@ async function waitForConnections({
   }
 }
 
-/** The probes' own connections stay open to the end, to show that they can. */
-async function probeServices(kube: KubeClient): Promise<{ addresses: string[]; nodePorts: number[] }> {
+/**
+ * Services whose connections outlive kube-proxy's rules and the old network, because their backends are nodes: the API
+ * server's; and those of the probes, which stay open to show that they can.
+ */
+async function unconcerned(kube: KubeClient): Promise<{ addresses: string[]; nodePorts: number[] }> {
   const { items } = await kube.list(resourcePath("v1", "services", probeNamespace));
+  const apiServer = await kube.find(resourcePath("v1", "services", "default", "kubernetes"));
   return {
-    addresses: items.flatMap(({ spec }) => spec.clusterIPs ?? []),
+    addresses: [...items, ...(apiServer === undefined ? [] : [apiServer])].flatMap(
+      ({ spec }) => spec.clusterIPs ?? [],
+    ),
     nodePorts: items.flatMap(({ spec }) => spec.ports?.flatMap(({ nodePort }: any) => nodePort ?? []) ?? []),
   };
 }
