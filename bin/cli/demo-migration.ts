@@ -7,13 +7,25 @@ import type { Report } from "../../migrate/model/report.ts";
 import type { Visitor } from "../../test/clusters/index.ts";
 import type { Report as ConnectivityReport } from "../../test/connectivity/index.ts";
 import { sandboxOutside } from "./connectivity.ts";
-import type { DemoFlags } from "./demo.ts";
 import type { CliEnv } from "./env.ts";
 import { planFor, withPlanOptions } from "./migrate-plan.ts";
 import { readReport } from "./migrate-status.ts";
 import { withOperateOptions } from "./operate-flags.ts";
 import { reportFiles, writeFiles } from "./report-files.ts";
 import { runShown } from "./run-shown.ts";
+
+/** Flags of `shunt demo`. */
+export interface DemoFlags {
+  keep?: boolean;
+  reportDir?: string;
+  name: string;
+  workers: number;
+  ipFamily?: "ipv4" | "ipv6" | "dual";
+  cni: "flannel" | "calico" | "kindnet" | "bridge";
+  kubeProxy: "iptables" | "nftables" | "none";
+  strategy: "node-by-node" | "blue-green" | "kube-proxy-only";
+  probeRate: number;
+}
 
 /** What the demo came to. */
 export interface DemoResult {

@@ -4,21 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, Option } from "commander";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import { type DemoResult, demoMigration } from "./demo-migration.ts";
+import { type DemoFlags, type DemoResult, demoMigration } from "./demo-migration.ts";
 import type { CliEnv } from "./env.ts";
-
-/** Flags of `shunt demo`. */
-export interface DemoFlags {
-  keep?: boolean;
-  reportDir?: string;
-  name: string;
-  workers: number;
-  ipFamily?: "ipv4" | "ipv6" | "dual";
-  cni: "flannel" | "calico" | "kindnet" | "bridge";
-  kubeProxy: "iptables" | "nftables" | "none";
-  strategy: "node-by-node" | "blue-green" | "kube-proxy-only";
-  probeRate: number;
-}
 
 function whole(text: string): number {
   if (!/^[1-9]\d{0,4}$/.test(text)) throw new UsageError(`"${text}" is not a whole number from 1`);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-export { shopNamespace } from "./sample-shop/manifests.ts";
 export { deployShop, Visitor } from "./sample-shop/shop.ts";
 export { addSandboxNodes, removeSandboxNode } from "./sandbox/change-nodes.ts";
 export { createSandboxCluster } from "./sandbox/create.ts";
@@ -9,4 +8,3 @@ export { nodeCommand, nodeExec } from "./sandbox/exec.ts";
 export { contextName } from "./sandbox/kubeconfig.ts";
 export { listSandboxClusters } from "./sandbox/list.ts";
 export { readPlan } from "./sandbox/state.ts";
-export type { VisitResults } from "./sandbox/visitor/visits.ts";
