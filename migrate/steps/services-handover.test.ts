@@ -86,6 +86,4 @@ test("one agent that is not ready keeps kube-proxy running; when it is, kube-pro
   await kube.patch(`${shuntNodes}/worker-1`, "merge", { status: { conditions } });
   await applied;
   assert.deepEqual(await selectorNow(), { "non-existing": "true" });
-  await servicesHandoverStep.undo(context);
-  assert.equal(await selectorNow(), undefined);
 });
