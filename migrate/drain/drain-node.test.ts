@@ -354,7 +354,10 @@ test("dry runs: the client's sends nothing, the server's says what it would refu
   const server = await drain({ dryRun: "server" });
   assert.deepEqual(server.evicted, [key("free")]);
   assert.match(server.blocked[0]?.reason ?? "", /budget never needs 1/);
-  for (const name of ["web", "free"]) assert.equal((await find(name))?.metadata.deletionTimestamp, undefined);
+  for (const name of ["web", "free"]) {
+    const pod = await find(name);
+    assert.deepEqual([pod?.metadata.name, pod?.metadata.deletionTimestamp], [name, undefined]);
+  }
 });
 
 test("evictions are not ordered: a pod may wait for another one's end", async () => {
