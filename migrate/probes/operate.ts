@@ -190,10 +190,14 @@ export async function stopProbes(
     await sleep(figuresMs, signal);
     const pods = await probePods(kube);
     await tellAll(pods, "POST", `/${run}/stop`, kube, signal);
+    // What was kept of a node that was removed since says for ever that its probe runs.
+    const there = new Set(pods.map(({ spec }) => spec.nodeName as string));
     await waitFor(
       "the last requests to be answered",
       async () =>
-        (await collectResults(kube, signal)).nodes.every(({ results }) => results.state !== "running"),
+        (await collectResults(kube, signal)).nodes.every(
+          ({ results }) => results.state !== "running" || !there.has(results.node),
+        ),
       { timeoutMs: options.timeoutMs ?? 60_000, intervalMs: 300, signal },
     );
     const { nodes, unreachable } = await collectResults(kube, signal);
