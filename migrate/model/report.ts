@@ -87,6 +87,8 @@ export interface LongConnection {
   brokenAt?: string;
   /** True when one of its ends was on a node that was drained: it had to end. */
   endMoved: boolean;
+  /** Why it broke, if it did. */
+  error?: string;
 }
 
 /** Something of the old network that is left on a node. */

@@ -143,6 +143,7 @@ function mergeStreams(all: readonly Shifted[]): ProbeReading["longConnections"] 
         openedAt: iso(stream.openedAtMs - aheadMs),
         ...(isCut ? { brokenAt: iso((stream.endedAtMs ?? one.updatedAtMs) - aheadMs) } : {}),
         endMoved: end === "moved",
+        ...(end === "broken" && stream.error !== undefined ? { error: stream.error } : {}),
       });
     }
   }

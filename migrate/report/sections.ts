@@ -113,8 +113,11 @@ export function connectionsSection({ longConnections }: Report): Markup | undefi
     formatClock(connection.openedAt),
     fates[rank(connection)]!,
     formatClock(connection.brokenAt, true),
+    shorten(connection.error ?? "", 120),
   ]);
-  const columns = [...[c("Connection"), c("From"), c("To"), c("Via"), t("Opened"), c("Fate"), t("Until")]];
+  const columns = [
+    ...[c("Connection"), c("From"), c("To"), c("Via"), t("Opened"), c("Fate"), t("Until"), c("Error")],
+  ];
   return section(
     "Long connections",
     `${formatCount(opened)} opened, ${formatCount(broken)} broken, ${formatCount(ended)} ended because a pod at their end moved. ${stood(list)}`,
