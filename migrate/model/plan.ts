@@ -33,7 +33,8 @@ export type StepKindName =
   | "compare-clusters"
   | "cut-over"
   | "stop-probes"
-  | "finish";
+  | "finish"
+  | "release-connections";
 
 /** What a step does, the same for every node of its phase. */
 export interface StepTemplate {

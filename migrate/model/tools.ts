@@ -21,6 +21,11 @@ export type NodeTaskKind =
   | "translated-connections"
   /** {healthPort} → {uids: string[]}: pods that have an interface of the agent's. */
   | "agent-endpoints"
+  /**
+   * {force?} → {connections}: what was removed may have left connections translated; lets go of them when none is open,
+   * or in any case.
+   */
+  | "release-connections"
   /** {uids: string[]} → {recreated: string[]}: ends the sandboxes of static pods, so that the kubelet makes new ones. */
   | "recreate-sandboxes";
 

@@ -8,6 +8,7 @@ import { readAgentEndpoints } from "./agent-endpoints.ts";
 import { type ServiceDestinations, translatedBy, visitConnections } from "./conntrack.ts";
 import { gatherNodeFacts } from "./facts.ts";
 import type { Host } from "./host.ts";
+import { holdConnections, releaseConnections } from "./open-connections.ts";
 import { isClean, removeResidue } from "./remove.ts";
 import {
   findKubeProxyResidue,
@@ -27,6 +28,7 @@ export interface TaskArgs {
   mode?: string;
   healthPort?: number;
   uids?: string[];
+  force?: boolean;
 }
 
 type Perform = (host: Host, args: TaskArgs, node: string) => Promise<object>;
@@ -45,14 +47,20 @@ export const performers: Record<NodeTaskKind, Perform> = {
   },
   "remove-network": async (host, { network }, node) => {
     const hint = needed("network", network);
+    await holdConnections(host);
     return await removeAll(host, () => findNetworkResidue(host, hint), node);
   },
   "restore-network": async (host, { saved }) => {
     const text = await promisify(gunzip)(Buffer.from(needed("saved", saved).gzip, "base64"));
     return { restored: await restoreNetwork(host, JSON.parse(text.toString())) };
   },
-  "remove-kube-proxy-rules": (host, _args, node) =>
-    removeAll(host, async () => [await findKubeProxyResidue(host)], node),
+  "remove-kube-proxy-rules": async (host, _args, node) => {
+    await holdConnections(host);
+    return await removeAll(host, async () => [await findKubeProxyResidue(host)], node);
+  },
+  "release-connections": async (host, { force }) => ({
+    connections: await releaseConnections(host, force === true),
+  }),
   "translated-connections": async (host, args) => {
     const isTranslated = translatedBy(args as ServiceDestinations);
     let connections = 0;

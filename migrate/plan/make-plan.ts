@@ -215,6 +215,14 @@ function endOf(
     });
   }
   phases.push({ name: "finish", title: "Finish", steps: steps("finish", "stop-probes") });
+  if (phases.some(({ name }) => name === "kube-proxy-rules" || name === "residue"))
+    phases.push({
+      name: "open-connections",
+      title: "Open connections",
+      steps: steps("release-connections"),
+      nodes: nodes(),
+      ...alsoNew,
+    });
   return phases;
 }
 

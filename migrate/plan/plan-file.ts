@@ -46,7 +46,15 @@ const kinds = [
     "remove-kube-proxy-rules",
     "disable-old-network",
   ],
-  ...["remove-old-network", "verify-residue", "compare-clusters", "cut-over", "stop-probes", "finish"],
+  ...[
+    "remove-old-network",
+    "verify-residue",
+    "compare-clusters",
+    "cut-over",
+    "stop-probes",
+    "finish",
+    "release-connections",
+  ],
 ];
 
 const planSchema = closed({

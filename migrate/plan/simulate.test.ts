@@ -11,7 +11,7 @@ test("a simulated run takes what the plan expects, each phase after the one befo
   assert.equal(steps, planSteps(plan).length);
   for (const [index, phase] of phases.slice(1).entries())
     assert.ok(Math.abs(phase.startSeconds - phases[index]!.startSeconds - phases[index]!.seconds) <= 1);
-  assert.equal(phases.at(-1)!.name, "finish");
+  assert.equal(phases.at(-1)!.name, "open-connections");
 });
 
 test("a node with more pods makes its wave longer, and no other", () => {

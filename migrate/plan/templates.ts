@@ -101,6 +101,10 @@ const writers: Record<StepKindName, Write> = {
       "Clients that know addresses of the old cluster stay there until they ask again.",
     ),
   "stop-probes": () => step("Stop the probes and collect their results", 10, ["Namespace shunt-probe goes"]),
+  "release-connections": () =>
+    step("Let go of the last connections that were translated before", 4, [
+      "the nft table shunt_open_connections, which kept them translated without the old rules",
+    ]),
   finish: () =>
     step("Make the new state the default, and record the end", 30, [
       "ConfigMap kube-system/shunt-config: podNetwork active and services on for all nodes",

@@ -37,6 +37,7 @@ const familyOfKind: Record<StepKindName, Family> = {
   "remove-old-network": "remove",
   "stop-probes": "cluster",
   finish: "cluster",
+  "release-connections": "remove",
 };
 
 /** The family of a step; a kind of another version counts as one for the cluster. */

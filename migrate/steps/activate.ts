@@ -24,6 +24,8 @@ export const activateStep: StepKind = {
     const modes = before as NodeModes;
     await kube.patch(`/apis/shunt.dev/v1alpha1/nodes/${node}`, "merge", { spec: modes });
     await waitForModes(kube, node, { podNetwork: modes.podNetwork ?? "standby" }, signal);
+    // The old network and kube-proxy are back, and translate by their own rules.
+    await tools.nodeTask.run("release-connections", node, { force: true }, { signal });
     // What is here now may have an interface of the agent's; what comes later has not.
     if (notes.backUids === undefined) await remember({ backUids: uidsOf(await networkedPods(kube, node)) });
     const uids = new Set((notes.backUids ?? []) as string[]);

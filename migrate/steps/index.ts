@@ -11,6 +11,7 @@ import { compareClustersStep, cutOverStep } from "./new-cluster.ts";
 import { disableOldNetworkStep, removeOldNetworkStep, verifyResidueStep } from "./old-network.ts";
 import { startProbesStep, stopProbesStep } from "./probes.ts";
 import { recreateStep } from "./recreate.ts";
+import { releaseConnectionsStep } from "./release-connections.ts";
 import { removeKubeProxyRulesStep } from "./remove-kube-proxy-rules.ts";
 import { removeNodeStep } from "./remove-node.ts";
 import { servicesHandoverStep } from "./services-handover.ts";
@@ -36,6 +37,7 @@ const all: StepKind[] = [
   verifyResidueStep,
   stopProbesStep,
   finishStep,
+  releaseConnectionsStep,
   compareClustersStep,
   cutOverStep,
 ];

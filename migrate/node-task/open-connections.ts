@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type TrackedConnection, visitConnections } from "./conntrack.ts";
+import type { Host } from "./host.ts";
+
+/**
+ * The kernel translates the connections that it has translated so far for as long as any chain of type nat is there
+ * (nf_nat_register_fn in net/netfilter/nf_nat_core.c). This table is such a chain, without a rule, so that those of the
+ * old network and of kube-proxy can go.
+ */
+const table = "shunt_open_connections";
+const families = ["ip", "ip6"] as const;
+
+// The others end by themselves in a minute or two.
+const liveStates = new Set(["ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT"]);
+
+/** Whether the kernel rewrites this TCP connection's addresses, and it can still carry data. */
+export function isTranslatedNow({ protocol, state, original, reply }: TrackedConnection): boolean {
+  const isRewritten =
+    original.dst !== reply.src ||
+    original.dport !== reply.sport ||
+    original.src !== reply.dst ||
+    original.sport !== reply.dport;
+  return protocol === "tcp" && liveStates.has(state ?? "") && isRewritten;
+}
+
+async function countOpen(host: Host): Promise<number> {
+  let connections = 0;
+  await visitConnections(host, (connection) => {
+    if (isTranslatedNow(connection)) connections++;
+  });
+  return connections;
+}
+
+/** Before chains of type nat go: keeps open connections translated. Nothing when there are none. */
+export async function holdConnections(host: Host): Promise<void> {
+  if (!host.has("nft") || (await countOpen(host)) === 0) return;
+  const lines = families.flatMap((family) => [
+    `add table ${family} ${table}`,
+    `add chain ${family} ${table} hold { type nat hook input priority 100; policy accept; }`,
+  ]);
+  await host.run("nft", ["-f", "-"], { input: `${lines.join("\n")}\n` });
+}
+
+/** Lets go, once nothing is translated any more; with `force` in any case. Returns how many connections there are. */
+export async function releaseConnections(host: Host, force: boolean): Promise<number> {
+  const connections = await countOpen(host);
+  if (!host.has("nft") || (connections > 0 && !force)) return connections;
+  for (const family of families)
+    await host.run("nft", ["delete", "table", family, table], { allowFailure: true });
+  return connections;
+}
