@@ -44,6 +44,15 @@ export async function migrationTools(
   return { tools, monitor: probes.probeMonitor(kube, env.signal, known + flags.allowLost), close };
 }
 
+/** What a switch of networks can break. */
+const betweenNetworks = [
+  "^no-policies/(pod-to-pod|pod-to-pod-udp|pod-to-host|host-to-pod)$",
+  "^services/(pod-to-service|pod-to-service-udp|pod-to-service-by-name)$",
+  "^no-policies-extra/pod-to-remote-nodeport$",
+];
+/** Between two nodes that have moved, what is new is the overlay. */
+const withinNetwork = ["^no-policies/(pod-to-pod|pod-to-pod-udp)$"];
+
 /** Runs the connectivity suite between the node and one old and one switched node, whichever there are. */
 function verifyConnectivity(env: CliEnv, kube: KubeClient): VerifyConnectivity {
   return async ({ node, old, switched }, { signal, report }) => {
@@ -55,10 +64,10 @@ function verifyConnectivity(env: CliEnv, kube: KubeClient): VerifyConnectivity {
         done();
       },
     });
-    for (const partner of partners.length === 0 ? [undefined] : partners) {
+    for (const [index, partner] of (partners.length === 0 ? [undefined] : partners).entries()) {
       const options = {
         ...suite.defaultOptions(),
-        tests: ["^no-policies/", "^services/"],
+        tests: index === 0 ? betweenNetworks : withinNetwork,
         namespace: `shunt-verify-${node}`.slice(0, 50).replace(/[^a-z0-9]+$/, ""),
         nodes: partner === undefined ? [node] : [node, partner],
         tolerations: [{ operator: "Exists" as const }],
