@@ -114,4 +114,20 @@ describe("the wizard on a cluster with a pod network", () => {
     const sets = (await cluster.get("daemonsets", "-A")).items.map(({ metadata }: any) => metadata.name);
     assert.ok(!sets.includes("shunt-agent"), sets.join(" "));
   });
+
+  it("migrates when the plan is accepted, and shows each step", async () => {
+    await terminal.type(start.replace("wizard;", "wizard --path migrate --strategy node-by-node --no-test;"));
+    await terminal.see(/\? Run it now\?/, 120_000);
+    await terminal.press("Enter");
+    const end = await terminal.see(/wizard ended with \d+/, 900_000);
+    assert.match(end, /The migration is complete[\s\S]*wizard ended with 0/);
+    for (const { metadata, status } of (await cluster.get("nodes.shunt.dev")).items)
+      assert.deepEqual(
+        [status.layers.podNetwork.mode, status.layers.services.mode],
+        ["active", "on"],
+        metadata.name,
+      );
+    const [report] = (await cluster.get("migrations.shunt.dev")).items;
+    assert.equal(report.status.phase, "Completed");
+  });
 });
