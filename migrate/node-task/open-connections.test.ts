@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { test } from "node:test";
+import { run } from "../../lib/run.ts";
 import { parseConntrackLine } from "./conntrack.ts";
 import { isTranslatedNow } from "./open-connections.ts";
 
@@ -19,4 +21,89 @@ test("open connections: TCP that the kernel rewrites in either direction, and th
   ];
   for (const [text, expected] of rows)
     assert.equal(isTranslatedNow(parseConntrackLine(text)!), expected, text);
+});
+
+const echo = `require("net").createServer((s) => s.on("data", (d) => s.write(d))).listen(8080)`;
+/** Sends a byte at each line of its input, and prints a line for each byte that comes back. */
+const client = `
+const socket = require("net").connect(30000, "10.9.1.2");
+socket.on("data", () => console.log("answered"));
+socket.on("error", (error) => { console.log(error.code); process.exit(); });
+process.stdin.on("data", () => socket.write("x"));`;
+
+test("open connections: a held one is translated after the rules have gone, until it is let go", async () => {
+  const name = (part: string): string => `sho${process.pid % 100_000}${part}`;
+  const [a, router, c] = [name("a"), name("r"), name("c")];
+  const ip = (...args: string[]) => run("ip", args);
+  const onRouter = (...command: string[]) => run("nsenter", [`--net=/run/netns/${router}`, "--", ...command]);
+  const start = (netns: string, script: string) =>
+    spawn("nsenter", [`--net=/run/netns/${netns}`, "--", process.execPath, "-e", script]);
+  const children: ReturnType<typeof start>[] = [];
+  try {
+    for (const netns of [a, router, c]) await ip("netns", "add", netns);
+    for (const [end, number] of [
+      [a, 1],
+      [c, 2],
+    ] as const) {
+      await ip(
+        "link",
+        "add",
+        "e0",
+        "netns",
+        end,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        `e${number}`,
+        "netns",
+        router,
+      );
+      await ip("-n", end, "addr", "add", `10.9.${number}.1/24`, "dev", "e0");
+      await ip("-n", router, "addr", "add", `10.9.${number}.2/24`, "dev", `e${number}`);
+      await ip("-n", end, "link", "set", "e0", "up");
+      await ip("-n", router, "link", "set", `e${number}`, "up");
+      await ip("-n", end, "route", "add", "default", "via", `10.9.${number}.2`);
+    }
+    await onRouter("sysctl", "-qw", "net.ipv4.ip_forward=1");
+    const rules = [
+      "-A PREROUTING -p tcp --dport 30000 -j DNAT --to 10.9.2.1:8080",
+      "-A POSTROUTING -j MASQUERADE",
+    ];
+    for (const rule of rules) await onRouter("iptables-nft", "-t", "nat", ...rule.split(" "));
+    children.push(start(c, echo));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const socket = start(a, client);
+    children.push(socket);
+    const ask = async (): Promise<string> => {
+      const answer = new Promise<string>((resolve) => {
+        socket.stdout.once("data", (chunk) => resolve(String(chunk).trim()));
+        setTimeout(() => resolve("nothing"), 5_000).unref();
+      });
+      socket.stdin.write("x");
+      return await answer;
+    };
+    assert.equal(await ask(), "answered");
+    // As on a node: in its network, whose connections are in /proc.
+    const onNode = async (call: string): Promise<string> => {
+      const modules = ["host", "open-connections"].map(
+        (module) =>
+          `import * as ${module.replace("-", "_")} from ${JSON.stringify(new URL(`${module}.ts`, import.meta.url))};`,
+      );
+      const script = `${modules.join("")} console.log(await open_connections.${call});`;
+      return (await onRouter(process.execPath, "--input-type=module", "-e", script)).stdout.trim();
+    };
+    await onNode('holdConnections(new host.Host("/"))');
+    await onNode('holdConnections(new host.Host("/"))');
+    await onRouter("nft", "delete", "table", "ip", "nat");
+    assert.equal(await ask(), "answered");
+    assert.equal(await onNode('releaseConnections(new host.Host("/"), false)'), "1");
+    assert.equal(await ask(), "answered");
+    await onNode('releaseConnections(new host.Host("/"), true)');
+    assert.notEqual(await ask(), "answered");
+    assert.equal((await onRouter("nft", "list", "tables")).stdout, "");
+  } finally {
+    for (const child of children) child.kill("SIGKILL");
+    for (const netns of [a, router, c]) await ip("netns", "del", netns).catch(() => undefined);
+  }
 });

@@ -4,8 +4,9 @@ import type { Host } from "./host.ts";
 
 /**
  * The kernel translates the connections that it has translated so far for as long as any chain of type nat is there
- * (nf_nat_register_fn in net/netfilter/nf_nat_core.c). This table is such a chain, without a rule, so that those of the
- * old network and of kube-proxy can go.
+ * (nf_nat_register_fn in net/netfilter/nf_nat_core.c), and any rule that asks about connections (nf_ct_netns_get in
+ * nf_conntrack_proto.c). This table has one of each and changes no packet, so that those of the old network and of
+ * kube-proxy can go.
  */
 const table = "shunt_open_connections";
 const families = ["ip", "ip6"] as const;
@@ -37,6 +38,8 @@ export async function holdConnections(host: Host): Promise<void> {
   const lines = families.flatMap((family) => [
     `add table ${family} ${table}`,
     `add chain ${family} ${table} hold { type nat hook input priority 100; policy accept; }`,
+    `flush chain ${family} ${table} hold`,
+    `add rule ${family} ${table} hold ct state established accept`,
   ]);
   await host.run("nft", ["-f", "-"], { input: `${lines.join("\n")}\n` });
 }

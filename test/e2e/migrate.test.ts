@@ -3,13 +3,13 @@
 // one that takes every step back before it goes on.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { after, describe, test } from "node:test";
 import { connectKube } from "../../lib/kube-connect.ts";
 import { defaultRunOptions, rollbackMigration, startMigration } from "../../migrate/engine/index.ts";
-import { readInventory } from "../../migrate/inventory/index.ts";
 import { createNodeTask } from "../../migrate/node-task/index.ts";
-import { makePlan } from "../../migrate/plan/index.ts";
+import { parsePlanFile } from "../../migrate/plan/index.ts";
 import { probeControl } from "../../migrate/probes/index.ts";
 import type { StepKind, StepKinds } from "../../migrate/step-kind.ts";
 import { stepKinds } from "../../migrate/steps/index.ts";
@@ -36,10 +36,21 @@ async function managedObjects(cluster: ClusterUnderTest): Promise<string[]> {
     );
   for (const { metadata } of (await cluster.get("namespaces")).items)
     found.push(`namespace ${metadata.name}`);
-  for (const { metadata, data } of (await cluster.get("configmaps", "-n", "kube-system")).items)
+  const { items: maps } = await cluster.get("configmaps", "-n", "kube-system");
+  // What the probes saw stays, like the journal, for the report.
+  for (const { metadata, data } of maps.filter((map: any) => map.metadata.name !== "shunt-probe-results"))
     found.push(`configmap ${metadata.name} ${JSON.stringify(data)}`);
   return found;
 }
+
+/**
+ * What a step's undo alone leaves for another's: the agent follows its peers some time later, its plugin serves pods
+ * until they are gone, kube-proxy writes its rules when it is back, and probes that were stopped stay off.
+ */
+const isLate = (line: string): boolean =>
+  /table 847[34]|rule: 47[2-5]:|bin\/shunt-cni|kube-proxy|KUBE-|shunt_open_connections|shunt-probe/.test(
+    line,
+  );
 
 interface Line {
   event: string;
@@ -76,16 +87,18 @@ function operate(
 async function operateKilled(cluster: ClusterUnderTest, first: string[]): Promise<Set<string>> {
   const places = new Set<string>();
   for (let attempt = 0; attempt < 200; attempt++) {
-    let aimed = false;
+    let aimedAt: string | undefined;
     const { exitCode, killed, errors } = await operate(
       cluster,
       attempt === 0 ? first : ["resume"],
       ({ event, step, state }) => {
         const place = `${state} ${step}`;
-        if (aimed || event !== "step" || !["running", "done"].includes(state!) || places.has(place)) return;
-        aimed = true;
+        if (event !== "step" || !["running", "done"].includes(state!) || places.has(place)) return;
+        // A step that ends before the blow falls has had it at its end.
+        if (aimedAt !== undefined && !(state === "done" && step === aimedAt)) return;
+        aimedAt = step!;
         places.add(place);
-        // In the middle of what is under way, a different one in each step.
+        // In the middle of what is under way, at a different moment in each step.
         return state === "done" ? 0 : (places.size * 37) % 250;
       },
     );
@@ -141,7 +154,7 @@ describe("a migration", () => {
           await kind.verify(context);
           const notes = Object.keys(context.notes);
           await kind.undo(context);
-          const left = differences(before, await look());
+          const left = differences(before, await look()).filter((line) => !isLate(line));
           wrong.push(...left.map((line) => `${context.step.name}: ${line}`));
           // What it remembered belonged to what was taken back.
           await context.remember(Object.fromEntries(notes.map((note) => [note, undefined])));
@@ -158,9 +171,9 @@ describe("a migration", () => {
         options: defaultRunOptions,
       };
       const first = await look();
-      const plan = makePlan(await readInventory(kube, { signal: operator.signal }), {
-        connectionDeadlineSeconds: 10,
-      });
+      const planFile = `${cluster.folder}/plan.yaml`;
+      await cluster.shunt(["migrate", "plan", "--out", planFile, "--connection-deadline", "10s"]);
+      const plan = parsePlanFile(readFileSync(planFile, "utf8"), planFile);
       const outcome = await startMigration(operator, plan, "there-and-back");
       assert.deepEqual([outcome.phase, outcome.reason], ["Completed", outcome.reason]);
       assert.deepEqual(wrong, []);

@@ -14,7 +14,10 @@ const looks: [title: string, script: string][] = [
   ["route", `ip route show table all | grep -vE 'dev ${ofPods}|table local'`],
   ["route6", `ip -6 route show table all | grep -vE 'dev ${ofPods}|table local|fe80|ff00'`],
   ["rule", "ip rule; ip -6 rule"],
-  ["neighbour", "ip neigh show nud permanent; bridge fdb show | grep -E 'dst' || true"],
+  [
+    "neighbour",
+    `ip neigh show nud permanent | grep -vE 'dev ${ofPods}'; bridge fdb show | grep -E 'dst' || true`,
+  ],
   [
     "iptables",
     "iptables-save | grep -vE '^#|^:(KUBE-(SEP|SVC|EXT|FW))|KUBE-SEP|KUBE-SVC|KUBE-EXT' | sed -E 's/ \\[[0-9:]+\\]//'",
@@ -25,7 +28,7 @@ const looks: [title: string, script: string][] = [
   ["ipset", "ipset list -n 2>/dev/null || true"],
   [
     "file",
-    "find /etc/cni/net.d /opt/cni/bin /run/flannel /var/lib/calico /run/cni-ipam-state /run/xtables.lock -type f 2>/dev/null | sort",
+    "find /etc/cni/net.d /opt/cni/bin /run/flannel /var/lib/calico /run/xtables.lock -type f 2>/dev/null | sort",
   ],
   ["lease", "ls -d /var/lib/cni/networks/* 2>/dev/null || true"],
   [
