@@ -88,10 +88,18 @@ export class Proxier {
       const plans = planPorts(services, slices, family, node);
       all.push(...plans);
       await this.#write(plans, family, node);
-      const forgotten = await forgetStaleUdp(plans, family, node);
-      if (forgotten > 0) this.#log.info("forgot UDP connections", { family, forgotten });
+      await this.#forget(plans, family, node);
     }
+    // A packet that met the rules of before may have been tracked only after the first look.
+    await sleep(100);
+    for (const family of this.#families)
+      await this.#forget(planPorts(services, slices, family, node), family, node);
     this.#serviceHealth.update(all);
+  }
+
+  async #forget(plans: PortPlan[], family: Family, node: ProxyNode): Promise<void> {
+    const forgotten = await forgetStaleUdp(plans, family, node);
+    if (forgotten > 0) this.#log.info("forgot UDP connections", { family, forgotten });
   }
 
   async #write(plans: PortPlan[], family: Family, node: ProxyNode): Promise<void> {
