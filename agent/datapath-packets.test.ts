@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { run } from "../lib/run.ts";
 import { configFlags, directions, maps, reasons } from "./datapath-layout.ts";
+import type { BpfMap } from "./libbpf.ts";
 import { buildIp, buildPacket, readPacket } from "./packet-building.ts";
 import { type Case, client, fromNetdev, fromPod, overlay, pod, pod6, syn, verdicts } from "./packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture } from "./packet-fixture.ts";
@@ -97,6 +98,60 @@ describe("packets", () => {
       [read.source, read.sourcePort, read.destination, read.destinationPort, read.checksumsRight],
       ["172.31.0.2", 30081, client, 5555, true],
     );
+  });
+
+  test("a client that leaves a node port for its backend, from the same port, gets untranslated answers", () => {
+    const [node, source] = ["172.31.0.2", "10.244.3.9"];
+    for (const protocol of ["tcp", "udp"] as const)
+      for (const [program, object, nodePort, backend] of [
+        ["to_netdev", "netdev", 30084, node],
+        ["from_pod", "pod", 30080, pod],
+      ] as const) {
+        const [incoming, outgoing] = [
+          loadFixture("netdev.bpf.o", netns),
+          loadFixture(`${object}.bpf.o`, netns),
+        ];
+        try {
+          const shareFlows = () => {
+            const [from, to] = [incoming, outgoing].map((fixture) => fixture.object.map(maps.nat)) as [
+              BpfMap,
+              BpfMap,
+            ];
+            to.deleteMany(to.entries().map(([key]) => key));
+            for (const [key, value] of from.entries()) to.set(key, value);
+          };
+          const slot = new Uint8Array(Uint32Array.of(1).buffer);
+          const marked = new Uint8Array(BigUint64Array.of(1n).buffer);
+          for (const fixture of [incoming, outgoing]) fixture.object.map(maps.translated).set(slot, marked);
+          const send = (destination: string, destinationPort: number) =>
+            incoming.run(
+              "from_netdev",
+              buildPacket({
+                source,
+                destination,
+                sourcePort: 4444,
+                destinationPort,
+                protocol,
+                tcpFlags: syn,
+              }),
+            );
+          const answerPort = () => {
+            shareFlows();
+            const answer = { source: backend, destination: source, sourcePort: 8080, destinationPort: 4444 };
+            return readPacket(
+              outgoing.run(program, buildPacket({ ...answer, protocol, tcpFlags: 0x12 })).packet,
+            ).sourcePort;
+          };
+          send(node, nodePort);
+          assert.equal(answerPort(), nodePort);
+          send(backend, 8080);
+          assert.equal(answerPort(), 8080, `${protocol} ${program}`);
+          send(node, nodePort);
+          assert.equal(answerPort(), nodePort, "and back again");
+        } finally {
+          for (const fixture of [incoming, outgoing]) fixture.object.close();
+        }
+      }
   });
 
   test("from_netdev: in a handover, a connection that did not begin here is left to netfilter", () => {

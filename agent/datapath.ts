@@ -123,10 +123,11 @@ export class Datapath {
     throw last;
   }
 
-  /** Runs the programs of a kind of device on this one. */
-  attachDevice(on: ProgramPlace["on"], device: string, ifindex: number): void {
+  /** Runs the programs of a kind of device on this one; those of one direction alone when it is given. */
+  attachDevice(on: ProgramPlace["on"], device: string, ifindex: number, only?: "ingress" | "egress"): void {
     for (const place of programs.filter((candidate) => candidate.on === on)) {
       const direction = place.hook as "ingress" | "egress";
+      if (only !== undefined && direction !== only) continue;
       const { kind } = attachTc({
         ifindex,
         direction,

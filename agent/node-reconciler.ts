@@ -94,7 +94,6 @@ export class NodeReconciler {
     const isNew = this.#load(own, gateways, devices, modes);
     if (isNew || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
     const carried = await readOtherNetwork(others.flatMap(({ podCIDRs }) => podCIDRs));
-    await this.#attachUplinks(uplinks, carried, modes);
     const present = ownAddresses();
     const addresses = new Set([...present, ...gateways, ...Object.values(own.addresses)]);
     const hasMoved = (other: NodeFacts) => modes.podNetwork === "active" && isActive(other.name);
@@ -105,6 +104,7 @@ export class NodeReconciler {
       // a connection's packets that way.
       isBeside: (other, cidr) => !hasMoved(other) && carried.get(cidr.text)?.ethernet === true,
     });
+    await this.#attachUplinks(uplinks, carried, modes);
     const routes = this.#routes(own, others, uplink, (other, cidr) => {
       const device = isActive(other.name) ? carried.get(cidr.text) : undefined;
       return device === undefined ? undefined : device.ethernet ? "node" : "all";
@@ -181,10 +181,12 @@ export class NodeReconciler {
     const ethernet = [...carried.values()].filter(
       (device) => device.ethernet && device.name !== overlayDevice,
     );
+    // Clients come in by the uplinks: those are last, so that whatever answers them is translated back.
     const wanted = new Map<string, number>(
-      isWanted ? [...uplinks, ...ethernet].map(({ name, ifindex }) => [name, ifindex]) : [],
+      isWanted ? [...ethernet, ...uplinks].map(({ name, ifindex }) => [name, ifindex]) : [],
     );
-    for (const [name, ifindex] of wanted) this.#datapath.attachDevice("uplink", name, ifindex);
+    for (const direction of ["egress", "ingress"] as const)
+      for (const [name, ifindex] of wanted) this.#datapath.attachDevice("uplink", name, ifindex, direction);
     const late = this.#datapath.pinnedDevices().filter((name) => name !== overlayDevice && !wanted.has(name));
     if (late.length === 0) return;
     const present = new Map((await ipJson(["link", "show"])).map(({ ifname, ifindex }) => [ifname, ifindex]));

@@ -88,6 +88,24 @@ static __noinline int leave_to_netfilter(const struct packet *packet)
 	return TC_NEXT;
 }
 
+// A client that reached this backend by a service and now begins to talk to it directly, from the same port: what it
+// gets back must not be translated any more.
+static __noinline void end_service_flow(const struct packet *packet)
+{
+	struct scratch *scratch = scratch_of_cpu();
+	if (!packet || !scratch || !(packet->flags & PACKET_PORTS))
+		return;
+	if (!starts_connection(packet) && packet->tuple.protocol != IPPROTO_UDP)
+		return;
+	scratch->key = reversed(&packet->tuple);
+	struct nat_entry *reply = bpf_map_lookup_elem(&sh_nat, &scratch->key);
+	if (!reply || !(reply->flags & NAT_SERVICE) || !(reply->flags & NAT_REVERSE))
+		return;
+	scratch->seen = reversed(&reply->to);
+	bpf_map_delete_elem(&sh_nat, &scratch->seen);
+	bpf_map_delete_elem(&sh_nat, &scratch->key);
+}
+
 static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bool to_host)
 {
 	resolve_fragment(packet);
@@ -116,8 +134,10 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bo
 		return TC_NEXT;
 	struct service_key key = {};
 	struct service *service = find_external_service(packet, to_host, &key);
-	if (!service)
+	if (!service) {
+		end_service_flow(packet);
 		return TC_NEXT;
+	}
 	if (is_handed_over(packet))
 		return leave_to_netfilter(packet);
 	int failed = serve(skb, packet, service, &key);
@@ -147,6 +167,8 @@ SEC("tc") int from_netdev(struct __sk_buff *skb)
 		if (source && !(source->flags & ENDPOINT_HOST))
 			return drop(skb, DIRECTION_INGRESS, DROP_INVALID_SOURCE_IP);
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
+		if (may_be_translated(target->ifindex))
+			end_service_flow(&packet);
 		return to_local_pod(skb, &packet, target);
 	}
 	return translate(skb, &packet, target != NULL);

@@ -21,6 +21,12 @@ const tickMs = 1_000;
 /** After this a request counts as lost. */
 const requestTimeoutMs = patienceTicks * tickMs;
 
+/** What a reader can look for in captures and connection tables. */
+const overdue = (from: { address?: string; port?: number } | undefined, to: Target): Error =>
+  new Error(
+    `no answer within ${requestTimeoutMs} ms from ${from?.address ?? "?"} ${from?.port ?? "?"} to ${to.address} ${to.port}`,
+  );
+
 /** One HTTP request over a connection of its own. Rejects when it is not answered in time. */
 export function askHttp(target: Target): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -31,7 +37,10 @@ export function askHttp(target: Target): Promise<Answer> {
       agent: false,
       headers: { connection: "close" },
     });
-    const timer = whenOverdue(() => request.destroy(new Error(`no answer within ${requestTimeoutMs} ms`)));
+    const timer = whenOverdue(() => {
+      const { socket } = request;
+      request.destroy(overdue({ address: socket?.localAddress, port: socket?.localPort }, target));
+    });
     request.on("response", (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -91,8 +100,9 @@ class UdpClient {
     return new Promise((resolve, reject) => {
       const timer = whenOverdue(() => {
         if (!this.#waiting.delete(key)) return;
+        const error = overdue(this.#socket.address(), target);
         this.#closeIfIdle();
-        reject(new Error(`no answer within ${requestTimeoutMs} ms`));
+        reject(error);
       });
       this.#waiting.set(key, { resolve, timer });
       this.#socket.send(message, target.port, target.address, (error) => {

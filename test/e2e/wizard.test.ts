@@ -116,7 +116,13 @@ describe("the wizard on a cluster with a pod network", () => {
   });
 
   it("migrates when the plan is accepted, and shows each step", async () => {
-    await terminal.type(start.replace("wizard;", "wizard --path migrate --strategy node-by-node --no-test;"));
+    const file = join(cluster.folder, "accepted.yaml");
+    await terminal.type(
+      start.replace(
+        "wizard;",
+        `wizard --path migrate --strategy node-by-node --no-test --plan-file ${file};`,
+      ),
+    );
     await terminal.see(/\? Run it now\?/, 120_000);
     await terminal.press("Enter");
     const end = await terminal.see(/wizard ended with \d+/, 900_000);
