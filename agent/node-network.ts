@@ -49,17 +49,21 @@ export async function ensureOverlay(options: {
   return link.ifindex;
 }
 
-/** Puts exactly these gateway addresses on the overlay device, or on `lo` without one. */
+/**
+ * Puts exactly these gateway addresses on the overlay device, or on `lo` without one. There, IPv4 ones get scope
+ * "link": netfilter's masquerading of what the node sends to itself takes the first address of `lo` with scope
+ * "global" (inet_select_addr in net/ipv4/devinet.c), and a server's datagrams would answer from that.
+ */
 export async function ensureGateways(device: string, gateways: readonly string[]): Promise<void> {
   const [link] = await ipJson(["address", "show", "dev", device]);
   const present: string[] = (link?.addr_info ?? [])
-    .filter((entry: any) => entry.scope === "global")
+    .filter((entry: any) => !/^(127\.|::1$|fe80:)/i.test(entry.local))
     .map((entry: any) => entry.local);
+  const attributes = (gateway: string) =>
+    gateway.includes(":") ? " nodad" : device === overlayDevice ? "" : " scope link";
   const lines = gateways
     .filter((gateway) => !present.includes(gateway))
-    .map(
-      (gateway) => `addr replace ${single(gateway)} dev ${device}${gateway.includes(":") ? " nodad" : ""}`,
-    );
+    .map((gateway) => `addr replace ${single(gateway)} dev ${device}${attributes(gateway)}`);
   if (device === overlayDevice)
     lines.push(
       ...present

@@ -42,7 +42,7 @@ describe("the agent alone on a node", () => {
         allowFailure: true,
       });
       assert.equal(result.exitCode, 0, result.stdout.slice(-6000) + result.stderr.slice(-2000));
-      assert.match(result.stdout, /pass 6/);
+      assert.match(result.stdout, /pass 7/);
     });
   });
 });
@@ -258,5 +258,39 @@ if (inside)
       assert.equal(await sh("find /sys/fs/bpf/shunt /run/shunt /etc/cni/net.d /opt/cni/bin -mindepth 1"), "");
       const again = await run(process.execPath, ["bin/agent.ts", "--cleanup"], { cwd: root });
       assert.equal(again.stdout, "nothing to remove\n");
+    });
+
+    test("with direct routing pods work, and masquerading of what the node sends itself is not led astray", async () => {
+      writeFileSync(
+        "/run/config.yaml",
+        "clusterPodCIDRs: [10.244.0.0/16]\nrouting: direct\nlogLevel: warn\n",
+      );
+      const sourceOfOwnTraffic = async () => {
+        const source = "bash -c 'echo x > /dev/udp/172.31.0.2/9999'; nft -j list chain ip seen input";
+        const { nftables } = JSON.parse(
+          await sh(`nft flush chain ip seen input
+          nft add rule ip seen input udp dport 9999 ip saddr 172.31.0.2 counter; ${source}`),
+        );
+        return nftables.flatMap(({ rule }: any) => rule?.expr ?? []).find(({ counter }: any) => counter)
+          .counter.packets;
+      };
+      await sh(`nft -f - <<'END'
+        table ip seen {
+          chain postrouting { type nat hook postrouting priority 100; udp dport 9999 masquerade; }
+          chain input { type filter hook input priority 0; }
+        }
+END`);
+      assert.equal(await sourceOfOwnTraffic(), 1);
+      startAgent();
+      await whenReady();
+      const [address] = await addPod("d");
+      for (const target of ["10.244.1.1", "172.31.0.2", "192.0.2.10"])
+        assert.match(await inPod("d", `ping -c1 -W5 ${target}`), / 0% packet loss/, target);
+      assert.match(await sh(`ping -c1 -W5 ${address}`), / 0% packet loss/);
+      assert.match(await sh("ip -o address show dev lo"), / 10\.244\.1\.1\/32 /);
+      assert.equal(await sourceOfOwnTraffic(), 1);
+      assert.equal(await stopAgent("SIGTERM"), 0);
+      await run(process.execPath, ["bin/agent.ts", "--cleanup"], { cwd: root });
+      assert.doesNotMatch(await sh("ip -o address show dev lo"), /10\.244/);
     });
   });
