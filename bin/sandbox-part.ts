@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setPriority } from "node:os";
+
 const parts: Record<string, () => Promise<{ main(argv: string[]): Promise<number> }>> = {
   apiserver: () => import("../test/clusters/sandbox/apiserver/index.ts"),
   "cni-plugin": () => import("../test/clusters/sandbox/old-network/cni-plugin.ts"),
@@ -16,4 +18,7 @@ const [name = "", ...argv] = process.argv.slice(2);
 const load = parts[name];
 if (load === undefined)
   process.stderr.write(`unknown part "${name}"; known: ${Object.keys(parts).join(", ")}\n`);
+// What the cluster lives from goes before what it carries.
+if (process.getuid?.() === 0 && ["apiserver", "controller-manager", "kubelet", "scheduler"].includes(name))
+  setPriority(-5);
 process.exit(load === undefined ? 2 : await (await load()).main(argv));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdir } from "node:fs/promises";
+import { setPriority } from "node:os";
 import { join } from "node:path";
 import { errorMessage } from "../../../../lib/errors.ts";
 import { Backoff } from "./backoff.ts";
@@ -12,6 +13,9 @@ import { type KubeletNode, StartError } from "./kubelet-node.ts";
 import { type ContainerSpec, initContainers, type Pod, podName, podUid } from "./pod.ts";
 import type { PodProbes } from "./pod-probes.ts";
 import { latest, type PodRuntime, type Sandbox } from "./pod-runtime.ts";
+
+/** Nice value of what a node lives from. */
+const criticalPriority = -10;
 
 /** A sandbox ready for containers. */
 export interface ReadySandbox {
@@ -117,8 +121,22 @@ export class ContainerStarter {
     const hook = container.lifecycle?.postStart;
     if (hook !== undefined) this.#probes.pendingHooks.add(id);
     await cri.startContainer(id);
+    if (pod.spec.priorityClassName?.startsWith("system-")) await this.#prefer(id);
     this.#tell(pod, container, "Normal", "Started", `Started container ${container.name}`);
     if (hook !== undefined) await this.#postStart(pod, container, id, hook);
+  }
+
+  /**
+   * Nodes of a sandbox have no CPU controller of their own, by which what they live from gets its share: here it is
+   * scheduled before what they carry.
+   */
+  async #prefer(id: string): Promise<void> {
+    try {
+      const pid = await this.#kubelet.cri.containerPid(id);
+      if (pid !== undefined) setPriority(pid, criticalPriority);
+    } catch (error) {
+      this.#kubelet.log.debug("priority not set", { container: id, error: errorMessage(error) });
+    }
   }
 
   async #postStart(pod: Pod, container: ContainerSpec, id: string, hook: any): Promise<void> {

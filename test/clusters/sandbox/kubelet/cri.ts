@@ -133,6 +133,13 @@ export class CriClient {
     }
   }
 
+  /** The container's first process as this pid namespace numbers it; undefined when it does not run (any more). */
+  async containerPid(id: string): Promise<number | undefined> {
+    const answer = await this.#run<any>("ContainerStatus", { container_id: id, verbose: true });
+    const { pid } = JSON.parse(answer.info?.info ?? "{}");
+    return typeof pid === "number" && pid > 0 ? pid : undefined;
+  }
+
   async createContainer(
     sandboxId: string,
     config: ContainerConfig,
