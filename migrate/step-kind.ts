@@ -8,6 +8,8 @@ import type { FindProvider, NewCluster, NodeTask, VerifyConnectivity } from "./m
 export interface ProbeControl {
   start(signal: AbortSignal): Promise<string>;
   stop(signal: AbortSignal): Promise<string>;
+  /** A node is about to be removed: nothing of the probes is to depend on it any more. */
+  leaveNode(node: string, signal: AbortSignal): Promise<void>;
 }
 
 /** What steps need and others bring. */

@@ -72,6 +72,7 @@ function verifyConnectivity(env: CliEnv, kube: KubeClient): VerifyConnectivity {
         nodes: partner === undefined ? [node] : [node, partner],
         tolerations: [{ operator: "Exists" as const }],
         singleNode: partner === undefined,
+        otherNetworkMayMasquerade: true,
       };
       const io = { style: "silent" as const, out, stdin: env.stdin, signal };
       const result = await suite.runConnectivityTest(kube, options, io);

@@ -94,6 +94,14 @@ export async function main(
         begun = true;
         return { state };
       },
+      // Kubernetes' names of nodes need no escaping in a URL.
+      [`POST /${settings.run}/node-leaves/`]: (node) => {
+        if (node === settings.node) {
+          server.leave();
+          void stopSending("moved");
+        } else sender.leaveNode(peers.leaveNode(node));
+        return { state };
+      },
       [`POST /${settings.run}/stop`]: () => {
         void stopSending("stopped");
         return { state };

@@ -3,13 +3,14 @@ import type { KubeClient } from "../../lib/kube.ts";
 import type { Monitor } from "../model/tools.ts";
 import type { ProbeControl } from "../step-kind.ts";
 import type { ProbeReading } from "./merge.ts";
-import { type ProbeOptions, readProbes, startProbes, stopProbes } from "./operate.ts";
+import { leaveNode, type ProbeOptions, readProbes, startProbes, stopProbes } from "./operate.ts";
 
 /** The probes as the steps of a migration start and stop them. */
 export function probeControl(kube: KubeClient, options: Omit<ProbeOptions, "signal"> = {}): ProbeControl {
   return {
     start: (signal) => startProbes(kube, { ...options, signal }),
     stop: (signal) => stopProbes(kube, { ...options, signal }),
+    leaveNode: (node, signal) => leaveNode(kube, node, signal),
   };
 }
 

@@ -35,6 +35,8 @@ const roles: ProbeRole[] = ["host", "pod"];
 const hostShare = 0.25;
 /** So long the probes look at one state of the cluster for the figures before and after, in milliseconds. */
 const figuresMs = 6_000;
+/** So long every node may take to learn that a pod serves no more, and answers under way to arrive. */
+const settleMs = 4_000;
 const runAnnotation = "shunt.dev/probe-run";
 const plurals: Record<string, string> = {
   Namespace: "namespaces",
@@ -173,6 +175,32 @@ export async function readProbes(kube: KubeClient, signal: AbortSignal): Promise
   const before = await readFigures(kube);
   const figures = before === undefined ? {} : { figures: { before, after: {} } };
   return { ...mergeResults(nodes, unreachable), ...figures };
+}
+
+/**
+ * Before a node is removed: has everything of the probes that is there, or passes through it, end in good order, as
+ * clients that are told to go elsewhere do, and keeps what its own saw.
+ */
+export async function leaveNode(kube: KubeClient, node: string, signal: AbortSignal): Promise<void> {
+  const daemonSet = await kube.find(daemonSetPath);
+  if (daemonSet === undefined) return;
+  const pods = await probePods(kube);
+  if (!pods.some(({ spec }) => spec.nodeName === node)) return;
+  const run = daemonSet.metadata.annotations?.[runAnnotation] ?? "";
+  await tellAll(pods, "POST", `/${run}/node-leaves/${node}`, kube, signal);
+  await waitFor(
+    `the probes on ${node} to be out of their Services`,
+    async () => {
+      const there = (await probePods(kube)).filter(({ spec }) => spec.nodeName === node);
+      return there.every(({ status }) =>
+        status?.conditions?.some((one: any) => one.type === "Ready" && one.status !== "True"),
+      );
+    },
+    { timeoutMs: 60_000, intervalMs: 500, signal },
+  );
+  await sleep(settleMs, signal);
+  const { nodes } = await collectResults(kube, signal);
+  await saveCordoned(kube, nodes);
 }
 
 /** Stops the probes, keeps what they saw in the cluster, and takes everything else of them away. */

@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import * as dns from "dns-packet";
 import { waitFor } from "../../lib/wait.ts";
 import { Peers } from "./peers.ts";
+import { askDns } from "./requests.ts";
 import { Sender, type SenderSettings } from "./sender.ts";
 import { ProbeServer } from "./server.ts";
 import { Tally } from "./tally.ts";
@@ -71,7 +72,7 @@ async function startPair(t: { after(fn: () => unknown): void }, role: "pod" | "h
   const results = () => tally.results(false);
   const total = (key: "sent" | "lost" | "leaving") =>
     results().series.reduce((sum, series) => sum + series[key], 0);
-  return { server, close, sender, results, total };
+  return { server, close, sender, peers, results, total };
 }
 
 const soon = { timeoutMs: 120_000, intervalMs: 50 };
@@ -125,6 +126,72 @@ test("a pod that says goodbye is asked no more, and nothing is lost by its going
   assert.equal(toPod(), before);
   assert.equal(total("lost"), 0, JSON.stringify(results().losses));
   close();
+});
+
+test("what passes through a node that leaves ends in good order, whoever answers it", async (t) => {
+  const { sender, peers, close, results, total } = await startPair(t);
+  await waitFor("100 requests", () => total("sent") > 100, soon);
+  sender.leaveNode(peers.leaveNode("n2"));
+  await waitFor(
+    "its streams to be moved",
+    () => results().streams.every(({ path, end }) => path === "cluster-ip" || end === "moved"),
+    soon,
+  );
+  const asked = () =>
+    results().series.flatMap(({ path, to, sent }) => (to === "n2" ? [`${path} ${sent}`] : []));
+  const before = asked();
+  const sent = total("sent");
+  await waitFor("50 more requests", () => total("sent") > sent + 50, soon);
+  assert.deepEqual(asked(), before);
+  assert.equal(total("lost"), 0, JSON.stringify(results().losses));
+  close();
+});
+
+test("a node that comes later counts from the time that it answers on every path", async (t) => {
+  const { peers, sender, results, total } = await startPair(t);
+  // Until then whatever the list of pods says was there before.
+  await new Promise((resolve) => setTimeout(resolve, 5_100));
+  const podOf = (uid: string, nodeName: string, ip: string) => ({
+    metadata: { name: uid, uid },
+    spec: { nodeName },
+    status: { podIP: ip, hostIP: ip, conditions: [{ type: "Ready", status: "True" }] },
+  });
+  peers.update(podOf("c", "n3", "127.0.0.4"), false);
+  sender.refresh();
+  const toNew = () => results().series.filter(({ to }) => to === "n3");
+  const sent = total("sent");
+  await waitFor("200 more requests", () => total("sent") > sent + 200, soon);
+  assert.deepEqual(toNew(), []);
+  const close = await new ProbeServer({ node: "n3", uid: "c" }, {}).listen(podPorts, "127.0.0.4");
+  t.after(close);
+  const paths = () => new Set(toNew().map(({ kind, path }) => `${kind} ${path}`));
+  await waitFor("every path to it", () => paths().size >= 4, soon);
+  assert.equal(total("lost"), 0, JSON.stringify(results().losses));
+  close();
+  await waitFor("losses there", () => toNew().some(({ lost }) => lost > 0), soon);
+});
+
+test("a lookup that is not answered is tried again once, and is slow then, not lost", async (t) => {
+  const server = dgram.createSocket("udp4");
+  t.after(() => server.close());
+  const ports: number[] = [];
+  server.on("message", (message, from) => {
+    ports.push(from.port);
+    if (ports.length === 1) return;
+    const { id, questions } = dns.decode(message);
+    const answers = [{ type: "A", name: "x.test", ttl: 5, data: "127.0.0.9" }] as const;
+    server.send(
+      dns.encode({ type: "response", id, questions, answers: [...answers] }),
+      from.port,
+      from.address,
+    );
+  });
+  server.bind(0, "127.0.0.1");
+  await once(server, "listening");
+  const target = { address: "127.0.0.1", port: server.address().port };
+  assert.deepEqual(await askDns(target, "x.test", "A"), ["127.0.0.9"]);
+  assert.equal(ports.length, 2);
+  assert.equal(ports[0], ports[1]);
 });
 
 test("a pod that is gone without a word is a loss on every path, with a time, and breaks its streams", async (t) => {

@@ -52,6 +52,13 @@ export class Peers {
     if (peer !== undefined && uid !== this.#own) this.#onGone(peer);
   }
 
+  /** A node goes, and its pods with it. Returns its addresses. */
+  leaveNode(node: string): string[] {
+    const there = [...this.#peers.values()].filter((peer) => peer.node === node);
+    for (const { uid } of there) this.leave(uid);
+    return there.map(({ hostAddress }) => hostAddress);
+  }
+
   isLeaving(uid: string): boolean {
     return this.#leaving.has(uid);
   }

@@ -96,8 +96,13 @@ class UdpClient {
     this.#socket.on("message", (message) => this.#take(message));
   }
 
-  ask(key: string, message: Buffer, target: Target): Promise<Buffer> {
+  /** @param againMs asks a second time when there is no answer after so many milliseconds */
+  ask(key: string, message: Buffer, target: Target, againMs?: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
+      if (againMs !== undefined)
+        setTimeout(() => {
+          if (this.#waiting.has(key)) this.#socket.send(message, target.port, target.address, () => {});
+        }, againMs).unref();
       const timer = whenOverdue(() => {
         if (!this.#waiting.delete(key)) return;
         const error = overdue(this.#socket.address(), target);
@@ -172,7 +177,14 @@ export class UdpAsker {
   }
 }
 
-/** Asks a DNS server once, from a port of its own, and returns the addresses. No second try: a loss is a loss. */
+/** What resolv.conf(5) calls `timeout`, by default. */
+const dnsTimeoutMs = 5_000;
+
+/**
+ * Looks a name up as a stub resolver does with the defaults of resolv.conf(5), and returns the addresses: a query
+ * that is not answered within 5 s is sent a second time, from the same port, and the lookup counts as slow. While
+ * kube-proxy forgets a DNS server that has gone, a client that draws a port again within 30 s needs that.
+ */
 export async function askDns(server: Target, name: string, type: "A" | "AAAA"): Promise<string[]> {
   const id = Math.floor(Math.random() * 65_536);
   const query = dns.encode({
@@ -185,7 +197,7 @@ export async function askDns(server: Target, name: string, type: "A" | "AAAA"): 
     message.length < 2 ? "" : String(message.readUInt16BE(0)),
   );
   try {
-    const answer = dns.decode(await client.ask(String(id), Buffer.from(query), server));
+    const answer = dns.decode(await client.ask(String(id), Buffer.from(query), server, dnsTimeoutMs));
     const code = (answer as { rcode?: string }).rcode ?? "NOERROR";
     if (code !== "NOERROR") throw new Error(`${name}: ${code}`);
     const addresses = (answer.answers ?? []).flatMap((record) =>

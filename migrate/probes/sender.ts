@@ -30,14 +30,19 @@ interface Slot {
   to: string;
   /** Same for the same path to the same pod or Service. */
   key: string;
+  /** The node asked; undefined when a Service chooses. */
+  node?: string;
   /** UID of the pod asked; undefined when a Service chooses. */
   uid?: string;
   ask(sequence: number): Promise<Answer | undefined>;
 }
 
 const maxCatchUp = 5;
-/** For so long at most, the first pod of a node waits for every path to work before it counts. */
+/** For so long at most, the first pod of a node, and a path to a node that is new, may need until it works. */
 const warmUpMs = 30_000;
+
+/** So long after the start, the list of peers may still be coming in. */
+const listMs = 5_000;
 
 /** What tells the streams of pods apart, and whether there were probes on this node before. */
 export interface SenderIdentity {
@@ -51,7 +56,11 @@ export class Sender {
   readonly #peers: Peers;
   readonly #host: StreamHost;
   readonly #udp = new Map<string, UdpAsker>();
-  readonly #streams = new Map<string, ProbeStream>();
+  readonly #streams = new Map<string, { stream: ProbeStream; address: string }>();
+  /** Nodes that count: those of the beginning, and later ones once every path there has worked. */
+  readonly #known = new Set<string>();
+  /** Since when there are paths, by key, to nodes that do not count yet. */
+  readonly #new = new Map<string, number>();
   readonly #name: string;
   readonly #startedAtMs: number;
   /** Paths that worked once; undefined once everything counts. */
@@ -90,6 +99,10 @@ export class Sender {
   refresh(): void {
     if (this.#stopped) return;
     this.#slots = this.#makeSlots().filter(({ key }) => !this.#closed.has(key));
+    for (const { key, node } of this.#slots)
+      if (node === undefined) continue;
+      else if (!this.isCounting || this.#host.now() - this.#startedAtMs < listMs) this.#known.add(node);
+      else if (!this.#known.has(node) && !this.#new.has(key)) this.#new.set(key, this.#host.now());
     for (const [key, asker] of this.#udp)
       if (this.#peers.isLeaving(key.split(" ")[1]!)) {
         asker.close();
@@ -98,11 +111,22 @@ export class Sender {
     if (this.isCounting) this.#openStreams();
   }
 
+  /** A node with these addresses goes: what passes through it, to whomever, ends in good order. */
+  leaveNode(addresses: readonly string[]): void {
+    for (const { stream, address } of [...this.#streams.values()])
+      if (addresses.includes(address)) stream.end("moved");
+    for (const [key, asker] of this.#udp)
+      if (addresses.includes(key.split(" ")[1]!)) {
+        asker.close();
+        this.#udp.delete(key);
+      }
+  }
+
   /** Sends nothing more and waits until everything that was sent is judged. */
   async stop(why: "moved" | "stopped"): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#timer);
-    for (const stream of this.#streams.values()) stream.end(why);
+    for (const { stream } of [...this.#streams.values()]) stream.end(why);
     while (this.#underWay > 0) await new Promise((resolve) => setTimeout(resolve, 20));
     for (const asker of this.#udp.values()) asker.close();
   }
@@ -121,6 +145,8 @@ export class Sender {
 
   async #send(slot: Slot): Promise<void> {
     if (this.#warm !== undefined) return await this.#try(slot, this.#warm);
+    const newSinceMs = this.#new.get(slot.key);
+    if (newSinceMs !== undefined) return await this.#tryNew(slot, newSinceMs);
     const { tally } = this.#host;
     const sent: Sent = tally.sent(slot.kind, slot.path, slot.to);
     this.#underWay++;
@@ -152,6 +178,22 @@ export class Sender {
     this.refresh();
   }
 
+  /** Asks a node that is new, without counting, until it answers on this path. */
+  async #tryNew(slot: Slot, sinceMs: number): Promise<void> {
+    try {
+      await slot.ask(++this.#trial);
+    } catch {
+      if (this.#host.now() - sinceMs < warmUpMs) return;
+    }
+    if (
+      !this.#new.delete(slot.key) ||
+      this.#slots.some((one) => one.node === slot.node && this.#new.has(one.key))
+    )
+      return;
+    this.#known.add(slot.node!);
+    this.refresh();
+  }
+
   #makeSlots(): Slot[] {
     const settings = this.#settings;
     const targets = this.#peers.targets();
@@ -160,12 +202,13 @@ export class Sender {
     for (const kind of ["http", "udp"] as const) {
       for (const peer of targets) {
         if (inPodNetwork) slots.push(this.#podSlot(kind, peer));
-        slots.push(
-          this.#serviceSlot(kind, "node-port", peer.node, {
+        slots.push({
+          ...this.#serviceSlot(kind, "node-port", peer.node, {
             address: peer.hostAddress,
             port: settings.nodePorts[kind],
           }),
-        );
+          node: peer.node,
+        });
       }
       for (const address of settings.clusterIPs)
         slots.push(
@@ -185,7 +228,15 @@ export class Sender {
       const address = peer.addresses[sequence % peer.addresses.length]!;
       return this.#ask(kind, `pod ${peer.uid}`, { address, port }, sequence);
     };
-    return { key: `${kind} ${peer.uid}`, kind, path: "pod", to: peer.node, uid: peer.uid, ask };
+    return {
+      key: `${kind} ${peer.uid}`,
+      kind,
+      path: "pod",
+      to: peer.node,
+      node: peer.node,
+      uid: peer.uid,
+      ask,
+    };
   }
 
   #serviceSlot(kind: "http" | "udp", path: ProbePath, to: string, target: Target): Slot {
@@ -244,7 +295,7 @@ export class Sender {
       this.#openHostStreams();
       return;
     }
-    const targets = this.#peers.targets();
+    const targets = this.#peers.targets().filter(({ node }) => this.#known.has(node));
     const [first, second] = targets;
     if (first === undefined) return;
     const last = targets.at(-1)!;
@@ -263,7 +314,7 @@ export class Sender {
   #openHostStreams(): void {
     this.#openToService("cluster-ip-1");
     this.#openToService("cluster-ip-2");
-    const targets = this.#peers.targets();
+    const targets = this.#peers.targets().filter(({ node }) => this.#known.has(node));
     if (targets.length === 0) return;
     const port = this.#settings.nodePorts.stream;
     for (const index of [0, 1, 2]) {
@@ -286,6 +337,7 @@ export class Sender {
       this.#streams.delete(name);
       setTimeout(() => this.refresh(), 1_000).unref();
     };
-    this.#streams.set(name, new ProbeStream(id, path, to, target, this.#host, reopen));
+    const stream = new ProbeStream(id, path, to, target, this.#host, reopen);
+    this.#streams.set(name, { stream, address: target.address });
   }
 }

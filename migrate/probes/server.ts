@@ -17,13 +17,16 @@ export interface Identity {
 /** What other probe pods talk to. While leaving it still answers, and says so. */
 export class ProbeServer {
   readonly #identity: Identity;
-  readonly #routes: Record<string, () => unknown>;
+  readonly #routes: Record<string, (rest: string) => unknown>;
   readonly #streams = new Set<net.Socket>();
   #isLeaving = false;
   isReady = false;
 
-  /** @param routes what other requests (`METHOD path`) are answered with, as JSON */
-  constructor(identity: Identity, routes: Record<string, () => unknown>) {
+  /**
+   * @param routes what other requests (`METHOD path`) are answered with, as JSON; a path that ends with a slash takes
+   *   one more segment, and is handed that
+   */
+  constructor(identity: Identity, routes: Record<string, (rest: string) => unknown>) {
     this.#identity = identity;
     this.#routes = routes;
   }
@@ -55,6 +58,7 @@ export class ProbeServer {
 
   /** Tells every client to go elsewhere, and new ones too. */
   leave(): void {
+    if (this.#isLeaving) return;
     this.#isLeaving = true;
     this.isReady = false;
     for (const socket of this.#streams) socket.write(`${JSON.stringify({ ...this.#hello(), bye: true })}\n`);
@@ -66,9 +70,11 @@ export class ProbeServer {
 
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     const name = `${request.method} ${request.url}`;
-    const route = Object.hasOwn(this.#routes, name) ? this.#routes[name] : undefined;
+    const [folder, rest = ""] = /^(.*\/)([^/]+)$/.exec(name)?.slice(1) ?? [];
+    const key = [name, folder].find((one) => one !== undefined && Object.hasOwn(this.#routes, one));
+    const route = key === undefined ? undefined : this.#routes[key];
     const status = request.url === "/ready" && !this.isReady ? 503 : 200;
-    const body = JSON.stringify(route === undefined ? this.#hello() : route());
+    const body = JSON.stringify(route === undefined ? this.#hello() : route(rest));
     response.writeHead(status, { "content-type": "application/json", connection: "close" });
     response.end(body);
   }

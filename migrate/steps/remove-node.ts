@@ -17,7 +17,10 @@ export const removeNodeStep: StepKind = {
     const { kube, step, migration, signal, report } = context;
     const node = step.node!;
     const object = await kube.find(nodePath(node));
-    if (object !== undefined) await requireEmpty(context, object);
+    if (object !== undefined) {
+      await requireEmpty(context, object);
+      await context.tools.probes?.leaveNode(node, signal);
+    }
     report(await (await providerOf(context)).removeNode({ group: migration, node, signal }));
     await waitUntilGone(context, node);
     return "gone";

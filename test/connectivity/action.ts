@@ -34,7 +34,8 @@ export class Action {
   oneOf(what: string, actual: unknown, expected: readonly unknown[]): void {
     this.#asserted++;
     if (expected.includes(actual)) return;
-    throw failed(`${what} is ${show(actual)}, expected one of ${expected.map(show).join(", ")}`);
+    const wanted = expected.length === 1 ? show(expected[0]) : `one of ${expected.map(show).join(", ")}`;
+    throw failed(`${what} is ${show(actual)}, expected ${wanted}`);
   }
 
   /** Holds when `condition` does; `message` says what is wrong otherwise. */

@@ -28,6 +28,8 @@ export interface ConnectivityOptions {
   connectTimeoutMs: number;
   requestTimeoutMs: number;
   retries: number;
+  /** Pods that have interfaces of another pod network may be seen under their node's address by other nodes. */
+  otherNetworkMayMasquerade: boolean;
   externalTarget: string;
   /** Addresses outside that serve HTTP, two a family. */
   externalAddresses: Record<Family, readonly string[]>;
@@ -55,6 +57,7 @@ export function defaultOptions(): ConnectivityOptions {
     connectTimeoutMs: 2_000,
     requestTimeoutMs: 10_000,
     retries: 2,
+    otherNetworkMayMasquerade: false,
     externalTarget: "world.example",
     externalAddresses: { ipv4: ["192.0.2.10", "192.0.2.20"], ipv6: ["2001:db8::10", "2001:db8::20"] },
     externalClientCommand: [],

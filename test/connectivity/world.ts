@@ -103,6 +103,13 @@ export function hostOf(world: World, node: string): PodEndpoint {
   return world.hosts.find((host) => host.node === node)!;
 }
 
+/** The addresses under which a pod's peer may see it: its own, as Kubernetes demands of a pod network. */
+export function sourcesOf(world: World, pod: PodEndpoint, family: Family): string[] {
+  const own = pod.address(family);
+  if (!world.options.otherNetworkMayMasquerade || world.agent.activeNodes.has(pod.node)) return [own];
+  return [own, hostOf(world, pod.node).address(family)];
+}
+
 /** Skip reason of scenarios that need a second node. */
 export function needsTwoNodes(world: World): string | undefined {
   return world.echoOtherNode === undefined ? "it needs two nodes, and the test runs on one" : undefined;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Scenario } from "../suite.ts";
-import { echoesOf, type World } from "../world.ts";
+import { echoesOf, sourcesOf, type World } from "../world.ts";
 
 const overProtocol = (protocol: "tcp" | "udp"): Scenario<World> => ({
   name: `pod-to-pod-${protocol}`,
@@ -10,7 +10,7 @@ const overProtocol = (protocol: "tcp" | "udp"): Scenario<World> => ({
       const target = { protocol, host: echo.address(t.family), port: echo.port(protocol), size: 700 };
       const answer = await t.world.probes.dial(a, client, target);
       a.equal("the pod that answered", answer.pod, echo.pod);
-      a.equal("the source address that it saw", answer.peer, client.address(t.family));
+      a.oneOf("the source address that it saw", answer.peer, sourcesOf(t.world, client, t.family));
       a.ok(answer.intact, `${answer.bytes} of 700 bytes came back, or other ones`);
     }),
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Scenario } from "../suite.ts";
-import { backendOf, echoServicesOf, type World } from "../world.ts";
+import { backendOf, echoServicesOf, sourcesOf, type World } from "../world.ts";
 
 export const podToService: Scenario<World> = {
   name: "pod-to-service",
@@ -10,6 +10,6 @@ export const podToService: Scenario<World> = {
     t.pairs(t.world.clients, echoServicesOf(t.world), async (client, service, a) => {
       const answer = await t.world.probes.echo(a, client, service.url(t.family));
       a.equal("the pod that answered", answer.pod, backendOf(t.world, service).pod);
-      a.equal("the source address that it saw", answer.client, client.address(t.family));
+      a.oneOf("the source address that it saw", answer.client, sourcesOf(t.world, client, t.family));
     }),
 };
