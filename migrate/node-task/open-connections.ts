@@ -14,27 +14,37 @@ const families = ["ip", "ip6"] as const;
 // The others end by themselves in a minute or two.
 const liveStates = new Set(["ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT"]);
 
+const endedStates = ["LAST_ACK", "TIME_WAIT", "CLOSE"];
+
 /** Whether the kernel rewrites this TCP connection's addresses, and it can still carry data. */
-export function isTranslatedNow({ protocol, state, original, reply }: TrackedConnection): boolean {
-  const isRewritten =
+export function isTranslatedNow(connection: TrackedConnection): boolean {
+  return liveStates.has(connection.state ?? "") && isRewritten(connection);
+}
+
+function isRewritten({ protocol, original, reply }: TrackedConnection): boolean {
+  const differs =
     original.dst !== reply.src ||
     original.dport !== reply.sport ||
     original.src !== reply.dst ||
     original.sport !== reply.dport;
-  return protocol === "tcp" && liveStates.has(state ?? "") && isRewritten;
+  return protocol === "tcp" && differs;
 }
 
-async function countOpen(host: Host): Promise<number> {
+async function countWhere(host: Host, matches: (one: TrackedConnection) => boolean): Promise<number> {
   let connections = 0;
   await visitConnections(host, (connection) => {
-    if (isTranslatedNow(connection)) connections++;
+    if (matches(connection)) connections++;
   });
   return connections;
 }
 
-/** Before chains of type nat go: keeps open connections translated. Nothing when there are none. */
+/**
+ * Before chains of type nat go: keeps connections translated. Nothing when there are none. Those that have ended count
+ * until they are forgotten: only with such a chain does the kernel give a new connection another port when an old
+ * one's answers look the same (nf_nat_used_tuple in nf_nat_core.c); without one it drops the new one.
+ */
 export async function holdConnections(host: Host): Promise<void> {
-  if (!host.has("nft") || (await countOpen(host)) === 0) return;
+  if (!host.has("nft") || (await countWhere(host, isRewritten)) === 0) return;
   const lines = families.flatMap((family) => [
     `add table ${family} ${table}`,
     `add chain ${family} ${table} hold { type nat hook input priority 100; policy accept; }`,
@@ -46,8 +56,11 @@ export async function holdConnections(host: Host): Promise<void> {
 
 /** Lets go, once nothing is translated any more; with `force` in any case. Returns how many connections there are. */
 export async function releaseConnections(host: Host, force: boolean): Promise<number> {
-  const connections = await countOpen(host);
+  const connections = await countWhere(host, isTranslatedNow);
   if (!host.has("nft") || (connections > 0 && !force)) return connections;
+  for (const state of host.has("conntrack") ? endedStates : [])
+    for (const kind of ["--src-nat", "--dst-nat"])
+      await host.run("conntrack", ["-D", "-p", "tcp", "--state", state, kind], { allowFailure: true });
   for (const family of families)
     await host.run("nft", ["delete", "table", family, table], { allowFailure: true });
   return connections;

@@ -11,9 +11,13 @@ export const cordonStep: StepKind = {
   kind: "cordon",
   check: async () => undefined,
   async apply(context) {
-    const record = await cordon(context.kube, context.step.node!, {
-      by: by(context),
-      signal: context.signal,
+    const { kube, plan, step, signal } = context;
+    const phase = plan.phases.find(({ name }) => name === step.phase);
+    const goes = phase?.steps.some(({ kind }) => kind === "remove-node") === true;
+    const record = await cordon(kube, step.node!, {
+      ...{ by: by(context), signal },
+      // remove-node waits until load balancers have followed.
+      ...(goes ? { excludeFromLoadBalancers: { graceMs: 0 } } : {}),
     });
     return record.wasCordoned ? "it was cordoned before, and stays so" : "cordoned";
   },

@@ -2,12 +2,17 @@
 import { ShuntError } from "../../lib/errors.ts";
 import { resourcePath } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
+import { sleep } from "../../lib/wait.ts";
+import { readCordonRecord } from "../drain/index.ts";
 import { taskLabel } from "../node-task/index.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import { waitUntilGone } from "./add-group.ts";
 import { providerOf } from "./new-nodes.ts";
 
 const nodePath = (node: string): string => resourcePath("v1", "nodes", undefined, node);
+
+/** So long load balancers may send to a node after its label told them to leave it out. */
+const loadBalancerMs = 30_000;
 
 /** A drained node goes. It does not come back: its undo is the old group, added again by its owner. */
 export const removeNodeStep: StepKind = {
@@ -19,6 +24,7 @@ export const removeNodeStep: StepKind = {
     const object = await kube.find(nodePath(node));
     if (object !== undefined) {
       await requireEmpty(context, object);
+      await waitForLoadBalancers(object, signal);
       await context.tools.probes?.leaveNode(node, signal);
     }
     report(await (await providerOf(context)).removeNode({ group: migration, node, signal }));
@@ -34,6 +40,14 @@ export const removeNodeStep: StepKind = {
     });
   },
 };
+
+async function waitForLoadBalancers(node: KubeObject, signal: AbortSignal): Promise<void> {
+  const record = readCordonRecord(node);
+  if (record?.labelled !== true) return;
+  const leftMs = Date.parse(record.at) + loadBalancerMs - Date.now();
+  // Another clock than this one must not make it longer.
+  if (leftMs > 0) await sleep(Math.min(leftMs, loadBalancerMs), signal);
+}
 
 /** Pods that a removed node takes with it, other than those that belong to the node. */
 async function requireEmpty({ kube, step }: StepContext, node: KubeObject): Promise<void> {

@@ -69,7 +69,7 @@ test("blue-green on the sandbox: the old workers are gone, and nothing of the ol
   await cluster.apply(...applications);
   await cluster.kubectl(["rollout", "status", "deployment/web", "--timeout=120s"]);
   const flags = ["--strategy", "blue-green", "--provider", "sandbox", "--yes", "-o", "json"];
-  await cluster.shunt(["migrate", "run", ...flags, "--allow-lost", "100000"], { timeoutMs: 1_500_000 });
+  await cluster.shunt(["migrate", "run", ...flags], { timeoutMs: 1_500_000 });
 
   const report = JSON.parse((await cluster.shunt(["migrate", "report", "-o", "json"])).stdout);
   assert.equal(report.result, "succeeded");

@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { sleep } from "../../../../lib/wait.ts";
 import { Visits } from "./visits.ts";
 
 /**
- * A visitor in the internet: GETs URLs in turn at a constant rate, and keeps count in a file. It stops for good once
- * a file named like that one with `.stop` at the end is there.
+ * A visitor in the internet: GETs URLs in turn at a constant rate, and keeps count in a file. The URLs are the lines of
+ * the file named like that one with `.urls` at the end; it stops for good once one with `.stop` is there.
  */
 export async function main(argv: string[]): Promise<number> {
   const { values } = parseArgs({
     args: argv,
     options: {
-      url: { type: "string", multiple: true },
       rate: { type: "string", default: "20" },
       results: { type: "string" },
     },
   });
   const file = values.results!;
-  const visits = new Visits(values.url ?? [], Number(values.rate));
+  const readUrls = () => readFileSync(`${file}.urls`, "utf8").split("\n").filter(Boolean);
+  const visits = new Visits(readUrls(), Number(values.rate));
   for (;;) {
+    visits.follow(readUrls());
     if (existsSync(`${file}.stop`)) visits.stop();
     writeFileSync(`${file}.tmp`, JSON.stringify(visits.results()));
     renameSync(`${file}.tmp`, file);

@@ -19,7 +19,7 @@ const maxLosses = 200;
 
 /** Requests at a constant rate, each on a connection of its own, whether or not earlier ones were answered. */
 export class Visits {
-  readonly #urls: readonly string[];
+  #urls: readonly string[];
   readonly #periodMs: number;
   readonly #timer: NodeJS.Timeout;
   readonly #losses: VisitResults["losses"] = [];
@@ -40,6 +40,13 @@ export class Visits {
     this.#cold = new Set(urls);
     this.#periodMs = 1_000 / rate;
     this.#timer = setInterval(() => this.#tick(), 5);
+  }
+
+  /** Visits these from now on. Those that are new count once they have answered, as after a health check. */
+  follow(urls: readonly string[]): void {
+    for (const url of urls) if (!this.#urls.includes(url)) this.#cold.add(url);
+    for (const url of this.#cold) if (!urls.includes(url)) this.#cold.delete(url);
+    this.#urls = urls;
   }
 
   stop(): void {
@@ -69,7 +76,7 @@ export class Visits {
   #visit(url: string): void {
     const startMs = performance.now();
     const time = new Date().toISOString();
-    const counts = this.#counting;
+    const counts = this.#counting && !this.#cold.has(url);
     let isOver = false;
     const end = (error?: string): void => {
       if (isOver) return;
@@ -101,7 +108,7 @@ export class Visits {
 
   #tried(url: string, worked: boolean): void {
     if (worked) this.#cold.delete(url);
-    else this.#cold.add(url);
+    else if (this.#urls.includes(url)) this.#cold.add(url);
     if (this.#cold.size === 0) this.#counting = true;
   }
 }
