@@ -29,7 +29,7 @@ export async function migrationTools(
     ...(newCluster === undefined ? {} : { newCluster }),
     nodeTask: createNodeTask(kube),
     provider: provider.find,
-    ...(flags.connectivityTest ? { verifyConnectivity: verifyConnectivity(env, kube) } : {}),
+    ...(flags.connectivityTest ? { verifyConnectivity: verifyConnectivity(env, kube, flags.probes) } : {}),
   };
   const { close } = provider;
   if (!flags.probes) return { tools, monitor: undefined, close };
@@ -53,11 +53,15 @@ const betweenNetworks = [
 /** Between two nodes that have moved, what is new is the overlay. */
 const withinNetwork = ["^no-policies/(pod-to-pod|pod-to-pod-udp)$"];
 
-/** Runs the connectivity suite between the node and one old and one switched node, whichever there are. */
-function verifyConnectivity(env: CliEnv, kube: KubeClient): VerifyConnectivity {
+/**
+ * Runs the connectivity suite between the node and one old and one switched node, whichever there are. Probes ask
+ * between switched nodes all the time: while they run, an old node alone is enough.
+ */
+function verifyConnectivity(env: CliEnv, kube: KubeClient, probes: boolean): VerifyConnectivity {
   return async ({ node, old, switched }, { signal, report }) => {
     const suite = await import("../../test/connectivity/index.ts");
-    const partners = [old, switched].filter((name): name is string => name !== undefined);
+    const wanted = probes && old !== undefined ? [old] : [old, switched];
+    const partners = wanted.filter((name): name is string => name !== undefined);
     const out = new Writable({
       write(chunk, _encoding, done) {
         report(String(chunk).trim());

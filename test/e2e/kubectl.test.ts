@@ -274,9 +274,10 @@ describe("a real kubectl drives the sandbox cluster", () => {
   });
 
   test("delete waits for the end, and a namespace takes all with it", async () => {
+    const untilTerm = ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 60 & wait"];
     await kubectl("create", "namespace", "gone");
     await kubectl("-n", "gone", "create", "configmap", "inside", "--from-literal=a=b");
-    await kubectl("-n", "gone", "create", "deployment", "d", `--image=${image}`, "--", "sleep", "60");
+    await kubectl("-n", "gone", "create", "deployment", "d", `--image=${image}`, "--", ...untilTerm);
     await kubectl("delete", "namespace", "gone", "--timeout=60s");
     const found = await cluster.kubectl(["get", "namespace", "gone"], { allowFailure: true });
     assert.match(found.stderr, /NotFound/);
