@@ -44,6 +44,7 @@ const writers: Record<StepKindName, Write> = {
     step("Cordon the node", 1, [
       "Node.spec.unschedulable, unless it was set before",
       "an annotation that says so",
+      "a node that is to be removed: the label by which load balancers leave it out",
     ]),
   drain: (_, { drainTimeoutSeconds }) =>
     step(
@@ -67,7 +68,9 @@ const writers: Record<StepKindName, Write> = {
   "verify-node": () => step("Prove that pods on this node reach old and switched nodes, and back", 20, []),
   uncordon: () => step("Uncordon the node, if the migration cordoned it", 1, ["Node.spec.unschedulable"]),
   "remove-node": (_, { provider }) =>
-    step("Remove the old node", 60, [`the node, through the provider ${provider}`]),
+    step("Remove the old node, once load balancers have left it out", 60, [
+      `the node, through the provider ${provider}`,
+    ]),
   "services-handover": ({ kubeProxy }, { connectionDeadlineSeconds }) =>
     step(
       "Hand Services over: kube-proxy stops, its connections go on",
