@@ -11,8 +11,10 @@ export interface RunOptions {
   env?: Record<string, string | undefined>;
   /** Text or bytes for standard input; none means /dev/null. */
   input?: string | Uint8Array | Readable;
-  /** Milliseconds until it is killed (SIGTERM, SIGKILL 5 s later). Default 60,000. */
+  /** Milliseconds until it is told to end (SIGTERM). Default 60,000. */
   timeoutMs?: number;
+  /** Milliseconds that it may take to end before it is killed (SIGKILL). Default 5,000. */
+  killAfterMs?: number;
   signal?: AbortSignal;
   /** Return a non-zero exit instead of throwing. */
   allowFailure?: boolean;
@@ -51,7 +53,7 @@ export async function run(
   const execaOptions: Options = {
     reject: false,
     timeout: timeoutMs,
-    forceKillAfterDelay: 5_000,
+    forceKillAfterDelay: options.killAfterMs ?? 5_000,
     maxBuffer: 64 * 1024 * 1024,
     stripFinalNewline: false,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),

@@ -9,8 +9,8 @@ import { spec } from "node:test/reporters";
  */
 const words = process.argv.slice(2);
 const all = globSync("{agent,bin,bpf,installer,lib,migrate,playbooks,scripts,test}/**/*.test.ts").toSorted();
-/** Takes too long for every change: `npm test blue-green` runs it. */
-const onRequest = ["test/e2e/migrate-blue-green.test.ts"];
+/** Take too long for every change: `npm test blue-green rollback` runs them. */
+const onRequest = ["test/e2e/migrate-blue-green.test.ts", "test/e2e/migrate-rollback.test.ts"];
 const files = all.filter((file) =>
   words.length === 0 ? !onRequest.includes(file) : words.some((word) => file.includes(word)),
 );

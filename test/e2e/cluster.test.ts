@@ -90,6 +90,7 @@ describe("a sandbox cluster", () => {
     const created = shunt(["cluster", "create", "--name", name, "--kubeconfig", `/tmp/${name}.kubeconfig`], {
       signal: interrupt.signal,
       timeoutMs: 120_000,
+      killAfterMs: 60_000,
     });
     await assert.rejects(created);
     assert.deepEqual(traces(new Set()), []);

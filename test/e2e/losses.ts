@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
+
+/** What is looked at of a migration's report. */
+interface SeenByProbes {
+  probes: { sent: number; lost: number; losses: object[] };
+  longConnections: { broken: number; list: { brokenAt?: string; endMoved?: boolean }[] };
+}
+
+/**
+ * The aim is none. All nodes of a sandbox share the machine's CPUs, and on two of them a request in tens of thousands
+ * is still lost now and then: each is printed. What is broken loses more than one in a thousand.
+ */
+export function requireHardlyAnyLoss({ probes, longConnections }: SeenByProbes, t: TestContext): void {
+  for (const loss of probes.losses) t.diagnostic(`lost: ${JSON.stringify(loss)}`);
+  const broken = longConnections.list.filter(({ brokenAt, endMoved }) => brokenAt !== undefined && !endMoved);
+  assert.deepEqual([longConnections.broken, broken], [0, []]);
+  assert.ok(probes.lost <= probes.sent / 1_000, `${probes.lost} of ${probes.sent} requests were lost`);
+}
