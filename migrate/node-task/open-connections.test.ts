@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { run } from "../../lib/run.ts";
 import { parseConntrackLine } from "./conntrack.ts";
@@ -39,6 +42,7 @@ test("open connections: a held one is translated after the rules have gone, unti
   const start = (netns: string, script: string) =>
     spawn("nsenter", [`--net=/run/netns/${netns}`, "--", process.execPath, "-e", script]);
   const children: ReturnType<typeof start>[] = [];
+  const root = mkdtempSync(join(tmpdir(), "shunt-open-connections-"));
   try {
     for (const netns of [a, router, c]) await ip("netns", "add", netns);
     for (const [end, number] of [
@@ -65,7 +69,9 @@ test("open connections: a held one is translated after the rules have gone, unti
       await ip("-n", router, "link", "set", `e${number}`, "up");
       await ip("-n", end, "route", "add", "default", "via", `10.9.${number}.2`);
     }
-    await onRouter("sysctl", "-qw", "net.ipv4.ip_forward=1");
+    await onRouter("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.route_localnet=1");
+    const routesLocalnet = async (): Promise<string> =>
+      (await onRouter("cat", "/proc/sys/net/ipv4/conf/all/route_localnet")).stdout.trim();
     const rules = [
       "-A PREROUTING -p tcp --dport 30000 -j DNAT --to 10.9.2.1:8080",
       "-A POSTROUTING -j MASQUERADE",
@@ -99,11 +105,20 @@ test("open connections: a held one is translated after the rules have gone, unti
     assert.equal(await ask(), "answered");
     assert.equal(await onNode('releaseConnections(new host.Host("/"), false)'), "1");
     assert.equal(await ask(), "answered");
-    await onNode('releaseConnections(new host.Host("/"), true)');
+    assert.equal(await routesLocalnet(), "1");
+    const configuration = join(root, "etc/sysctl.d/90-mine.conf");
+    mkdirSync(dirname(configuration), { recursive: true });
+    writeFileSync(configuration, "# mine\nnet.ipv4.conf.all.route_localnet = 1\n");
+    await onNode(`releaseConnections(new host.Host(${JSON.stringify(root)}), true)`);
+    assert.equal(await routesLocalnet(), "1");
+    rmSync(configuration);
+    await onNode(`releaseConnections(new host.Host(${JSON.stringify(root)}), true)`);
+    assert.equal(await routesLocalnet(), "0");
     assert.notEqual(await ask(), "answered");
     assert.equal((await onRouter("nft", "list", "tables")).stdout, "");
   } finally {
     for (const child of children) child.kill("SIGKILL");
+    rmSync(root, { recursive: true });
     for (const netns of [a, router, c]) await ip("netns", "del", netns).catch(() => undefined);
   }
 });

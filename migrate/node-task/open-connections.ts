@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readFileSync, writeFileSync } from "node:fs";
 import { type TrackedConnection, visitConnections } from "./conntrack.ts";
 import type { Host } from "./host.ts";
 
@@ -63,5 +64,23 @@ export async function releaseConnections(host: Host, force: boolean): Promise<nu
       await host.run("conntrack", ["-D", "-p", "tcp", "--state", state, kind], { allowFailure: true });
   for (const family of families)
     await host.run("nft", ["delete", "table", family, table], { allowFailure: true });
+  resetRouteLocalnet(host);
   return connections;
+}
+
+const routeLocalnet = "/proc/sys/net/ipv4/conf/all/route_localnet";
+const sysctlFolders = ["/etc", "/run", "/usr/local/lib", "/usr/lib"].map((folder) => `${folder}/sysctl.d`);
+const keepsRouteLocalnet = /^\s*-?net[./]ipv4[./]conf[./]all[./]route_localnet\s*=\s*1/m;
+
+/**
+ * kube-proxy in iptables mode lets 127.0.0.1 be routed, for NodePorts there; connections to those need it to the end.
+ * It goes back to the kernel's default, unless the node's own configuration asks for it (sysctl.d(5)).
+ */
+function resetRouteLocalnet(host: Host): void {
+  const files = [
+    "/etc/sysctl.conf",
+    ...sysctlFolders.flatMap((folder) => host.list(folder).map((name) => `${folder}/${name}`)),
+  ];
+  if (files.some((file) => keepsRouteLocalnet.test(host.read(file) ?? ""))) return;
+  if (readFileSync(routeLocalnet, "utf8").trim() !== "0") writeFileSync(routeLocalnet, "0");
 }

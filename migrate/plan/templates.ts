@@ -107,6 +107,7 @@ const writers: Record<StepKindName, Write> = {
   "release-connections": () =>
     step("Let go of the last connections that were translated before", 4, [
       "the nft table shunt_open_connections, which kept them translated without the old rules",
+      "sysctl net.ipv4.conf.all.route_localnet to 0, unless a file of sysctl.d sets it",
     ]),
   finish: () =>
     step("Make the new state the default, and record the end", 30, [

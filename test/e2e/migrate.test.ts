@@ -13,7 +13,17 @@ const nodes = [`${name}-control-plane`, `${name}-worker`, `${name}-worker2`];
 const shape = ["--workers", "2"];
 const launcher = new URL("../../shunt", import.meta.url).pathname;
 
-const stateOf = (): Promise<string[][]> => Promise.all(nodes.map((node) => networkState(name, node)));
+/** What each node has; nodes get their pod networks in the order in which they come, which differs. */
+async function stateOf(cluster: ClusterUnderTest): Promise<string[][]> {
+  const { items } = await cluster.get("nodes");
+  const numbers: [string, string][] = items.map(({ metadata, spec }: any) => [
+    /^10\.244\.\d+\./.exec(spec.podCIDR)![0],
+    `(${metadata.name}).`,
+  ]);
+  const named = (line: string): string =>
+    numbers.reduce((text, [prefix, node]) => text.replaceAll(prefix, node), line);
+  return Promise.all(nodes.map(async (node) => (await networkState(name, node)).map(named)));
+}
 
 interface Line {
   event: string;
@@ -79,7 +89,7 @@ describe("a migration", () => {
   test("whose operator is killed in and after every step ends as if it never had been", async (t) => {
     cluster = await ClusterUnderTest.create(name, [...shape, "--cni", "none", "--kube-proxy", "none"]);
     await cluster.shunt(["install"]);
-    const clean = await stateOf();
+    const clean = await stateOf(cluster);
     await cluster.delete();
 
     cluster = await ClusterUnderTest.create(name, [...shape, "--cni", "flannel", "--kube-proxy", "iptables"]);
@@ -101,7 +111,7 @@ describe("a migration", () => {
     assert.ok(report.probes.sent > 1_000);
     const { items } = await cluster.get("nodes");
     assert.ok(items.every(({ spec }: any) => spec.unschedulable !== true));
-    for (const [index, state] of (await stateOf()).entries())
+    for (const [index, state] of (await stateOf(cluster)).entries())
       assert.deepEqual(differences(clean[index]!, state), [], nodes[index]!);
   });
 });

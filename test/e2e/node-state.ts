@@ -4,6 +4,10 @@ import { nodeExec } from "../clusters/index.ts";
 /** Devices of pods, and what hangs on them, come and go with pods. */
 const ofPods = "(shv|veth|cali)[0-9a-f]+";
 
+/** Tables and chains without rules do nothing; iptables leaves them. The kubelet makes chains of its own on any node. */
+const idle =
+  "^(#|\\*|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT)|KUBE-(FIREWALL|KUBELET-CANARY|IPTABLES-HINT)";
+
 /** What a pod network and kube-proxy set up on a node: a title, and a shell command that prints lines. */
 const looks: [title: string, script: string][] = [
   [
@@ -18,18 +22,12 @@ const looks: [title: string, script: string][] = [
     "neighbour",
     `ip neigh show nud permanent | grep -vE 'dev ${ofPods}'; bridge fdb show | grep -E 'dst' || true`,
   ],
-  [
-    "iptables",
-    "iptables-save | grep -vE '^#|^:(KUBE-(SEP|SVC|EXT|FW))|KUBE-SEP|KUBE-SVC|KUBE-EXT' | sed -E 's/ \\[[0-9:]+\\]//'",
-  ],
-  ["ip6tables", "ip6tables-save | grep -vE '^#|KUBE-SEP|KUBE-SVC|KUBE-EXT' | sed -E 's/ \\[[0-9:]+\\]//'"],
-  ["legacy", "iptables-legacy-save 2>/dev/null | grep -v '^#' | sed -E 's/ \\[[0-9:]+\\]//'"],
-  ["nft", "nft -s list tables"],
+  ["iptables", `iptables-save | grep -vE '${idle}|KUBE-(SEP|SVC|EXT|FW)-' | sed -E 's/ \\[[0-9:]+\\]//'`],
+  ["ip6tables", `ip6tables-save | grep -vE '${idle}|KUBE-(SEP|SVC|EXT|FW)-' | sed -E 's/ \\[[0-9:]+\\]//'`],
+  ["legacy", `iptables-legacy-save 2>/dev/null | grep -vE '${idle}' | sed -E 's/ \\[[0-9:]+\\]//'`],
+  ["nft", "nft -s list tables | grep -vE '^table ip6? (filter|nat|mangle|raw)$'"],
   ["ipset", "ipset list -n 2>/dev/null || true"],
-  [
-    "file",
-    "find /etc/cni/net.d /opt/cni/bin /run/flannel /var/lib/calico /run/xtables.lock -type f 2>/dev/null | sort",
-  ],
+  ["file", "find /etc/cni/net.d /opt/cni/bin /run/flannel /var/lib/calico -type f 2>/dev/null | sort"],
   ["lease", "ls -d /var/lib/cni/networks/* 2>/dev/null || true"],
   [
     "sysctl",

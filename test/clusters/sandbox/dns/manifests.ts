@@ -10,7 +10,6 @@ const labels = { "k8s-app": "kube-dns" };
 
 /** Cluster DNS: a Deployment, its Service, and rights to read no more than it serves. */
 export function dnsManifests(plan: ClusterPlan): KubeObject[] {
-  const workers = plan.nodes.length - 1;
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } },
     {
@@ -42,11 +41,12 @@ export function dnsManifests(plan: ClusterPlan): KubeObject[] {
         ],
       },
     },
-    deployment(plan, Math.min(2, Math.max(1, workers))),
+    deployment(plan),
   ];
 }
 
-function deployment(plan: ClusterPlan, replicas: number): KubeObject {
+/** As kubeadm deploys it: two replicas, on control planes too, so that one is there while a node is drained. */
+function deployment(plan: ClusterPlan): KubeObject {
   const probe = { httpGet: { path: "/health", port: 8080 }, periodSeconds: 2, failureThreshold: 5 };
   const container = {
     name: "dns",
@@ -66,13 +66,12 @@ function deployment(plan: ClusterPlan, replicas: number): KubeObject {
       capabilities: { drop: ["ALL"], add: ["NET_BIND_SERVICE"] },
     },
   };
-  const tolerations = workerless(plan) ? [{ operator: "Exists", effect: "NoSchedule" }] : [];
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
     metadata: { name, namespace, labels },
     spec: {
-      replicas,
+      replicas: Math.min(2, plan.nodes.length),
       selector: { matchLabels: labels },
       strategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1 } },
       template: {
@@ -81,7 +80,10 @@ function deployment(plan: ClusterPlan, replicas: number): KubeObject {
           serviceAccountName: name,
           priorityClassName: "system-cluster-critical",
           dnsPolicy: "Default",
-          tolerations,
+          tolerations: [
+            { key: "CriticalAddonsOnly", operator: "Exists" },
+            { key: "node-role.kubernetes.io/control-plane", effect: "NoSchedule" },
+          ],
           topologySpreadConstraints: [
             {
               maxSkew: 1,
@@ -95,8 +97,4 @@ function deployment(plan: ClusterPlan, replicas: number): KubeObject {
       },
     },
   };
-}
-
-function workerless(plan: ClusterPlan): boolean {
-  return plan.nodes.length === 1;
 }
