@@ -121,7 +121,7 @@ function kindRow(kind: StepKindName, steps: readonly ReportStep[]): Cell[] {
 }
 
 const mostChangeGroups = 400;
-const mostObjectsOfGroup = 200;
+const mostObjectsOfGroup = 100;
 
 /** Every object that was changed, by what was done to it. */
 export function changesSection(report: Report): Markup {
