@@ -37,7 +37,11 @@ const settings = (dnsPort: number, role: "pod" | "host"): SenderSettings => ({
 });
 
 /** A sender that already counts, and the server of the pod that it sends to. */
-async function startPair(t: { after(fn: () => unknown): void }, role: "pod" | "host" = "pod") {
+async function startPair(
+  t: { after(fn: () => unknown): void },
+  role: "pod" | "host" = "pod",
+  isFirst = false,
+) {
   const server = new ProbeServer({ node: "n2", uid: "b" }, {});
   const close = await server.listen(podPorts, "127.0.0.3");
   t.after(close);
@@ -52,7 +56,7 @@ async function startPair(t: { after(fn: () => unknown): void }, role: "pod" | "h
   };
   const sender = new Sender(settings(resolver.address().port, role), peers, host, {
     name: "a",
-    isFirst: false,
+    isFirst,
   });
   t.after(() => sender.stop("stopped"));
   for (const [uid, ip] of [
@@ -147,10 +151,22 @@ test("what passes through a node that leaves ends in good order, whoever answers
   close();
 });
 
-test("a node that comes later counts from the time that it answers on every path", async (t) => {
-  const { peers, sender, results, total } = await startPair(t);
-  // Until then whatever the list of pods says was there before.
+test("a node that comes after the list of those that were there counts once it answers on every path", async (t) => {
+  const pair = await startPair(t);
   await new Promise((resolve) => setTimeout(resolve, 5_100));
+  await requireTrial(t, pair);
+});
+
+test("a node that comes after the first ones began to count, counts once it answers on every path", async (t) => {
+  const pair = await startPair(t, "pod", true);
+  await waitFor("the first request that counts", () => pair.total("sent") > 0, soon);
+  await requireTrial(t, pair);
+});
+
+async function requireTrial(
+  t: { after(fn: () => unknown): void },
+  { peers, sender, results, total }: Awaited<ReturnType<typeof startPair>>,
+): Promise<void> {
   const podOf = (uid: string, nodeName: string, ip: string) => ({
     metadata: { name: uid, uid },
     spec: { nodeName },
@@ -169,7 +185,7 @@ test("a node that comes later counts from the time that it answers on every path
   assert.equal(total("lost"), 0, JSON.stringify(results().losses));
   close();
   await waitFor("losses there", () => toNew().some(({ lost }) => lost > 0), soon);
-});
+}
 
 test("a lookup that is not answered is tried again once, and is slow then, not lost", async (t) => {
   const server = dgram.createSocket("udp4");

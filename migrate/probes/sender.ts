@@ -41,7 +41,7 @@ const maxCatchUp = 5;
 /** For so long at most, the first pod of a node, and a path to a node that is new, may need until it works. */
 const warmUpMs = 30_000;
 
-/** So long after the start, the list of peers may still be coming in. */
+/** So long after the start of one that follows another, the list of the peers that there were may be coming in. */
 const listMs = 5_000;
 
 /** What tells the streams of pods apart, and whether there were probes on this node before. */
@@ -57,12 +57,13 @@ export class Sender {
   readonly #host: StreamHost;
   readonly #udp = new Map<string, UdpAsker>();
   readonly #streams = new Map<string, { stream: ProbeStream; address: string }>();
-  /** Nodes that count: those of the beginning, and later ones once every path there has worked. */
+  /** Nodes that count: those whose paths worked at the beginning, and later ones once every path there has. */
   readonly #known = new Set<string>();
   /** Since when there are paths, by key, to nodes that do not count yet. */
   readonly #new = new Map<string, number>();
   readonly #name: string;
   readonly #startedAtMs: number;
+  readonly #listedUntilMs: number;
   /** Paths that worked once; undefined once everything counts. */
   #warm: Set<string> | undefined;
   /** Paths that never worked: a firewall between nodes may allow none to their own ports. */
@@ -83,6 +84,7 @@ export class Sender {
     this.#name = identity.name;
     this.#warm = identity.isFirst ? new Set() : undefined;
     this.#startedAtMs = host.now();
+    this.#listedUntilMs = this.#startedAtMs + (identity.isFirst ? 0 : listMs);
     this.#dueAtMs = this.#startedAtMs;
   }
 
@@ -101,7 +103,7 @@ export class Sender {
     this.#slots = this.#makeSlots().filter(({ key }) => !this.#closed.has(key));
     for (const { key, node } of this.#slots)
       if (node === undefined) continue;
-      else if (!this.isCounting || this.#host.now() - this.#startedAtMs < listMs) this.#known.add(node);
+      else if (!this.isCounting || this.#host.now() < this.#listedUntilMs) this.#known.add(node);
       else if (!this.#known.has(node) && !this.#new.has(key)) this.#new.set(key, this.#host.now());
     for (const [key, asker] of this.#udp)
       if (this.#peers.isLeaving(key.split(" ")[1]!)) {
@@ -184,6 +186,7 @@ export class Sender {
       await slot.ask(++this.#trial);
     } catch {
       if (this.#host.now() - sinceMs < warmUpMs) return;
+      if (this.#settings.role === "host") this.#closed.add(slot.key);
     }
     if (
       !this.#new.delete(slot.key) ||
