@@ -3,6 +3,7 @@ import dgram from "node:dgram";
 import http from "node:http";
 import * as dns from "dns-packet";
 import { errorMessage } from "../../lib/errors.ts";
+import { sleep } from "../../lib/wait.ts";
 
 /** Who answered. */
 export interface Answer {
@@ -96,13 +97,8 @@ class UdpClient {
     this.#socket.on("message", (message) => this.#take(message));
   }
 
-  /** @param againMs asks a second time when there is no answer after so many milliseconds */
-  ask(key: string, message: Buffer, target: Target, againMs?: number): Promise<Buffer> {
+  ask(key: string, message: Buffer, target: Target): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      if (againMs !== undefined)
-        setTimeout(() => {
-          if (this.#waiting.has(key)) this.#socket.send(message, target.port, target.address, () => {});
-        }, againMs).unref();
       const timer = whenOverdue(() => {
         if (!this.#waiting.delete(key)) return;
         const error = overdue(this.#socket.address(), target);
@@ -181,11 +177,22 @@ export class UdpAsker {
 const dnsTimeoutMs = 5_000;
 
 /**
- * Looks a name up as a stub resolver does with the defaults of resolv.conf(5), and returns the addresses: a query
- * that is not answered within 5 s is sent a second time, from the same port, and the lookup counts as slow. While
- * kube-proxy forgets a DNS server that has gone, a client that draws a port again within 30 s needs that.
+ * Looks a name up as stub resolvers do with the defaults of resolv.conf(5), and returns the addresses: a query that is
+ * not answered within 5 s is sent a second time, from another port (RFC 5452, section 9.2), and the lookup counts as
+ * slow. Until kube-proxy forgets a DNS server that has gone, a port that is drawn again within 30 s still leads there.
  */
 export async function askDns(server: Target, name: string, type: "A" | "AAAA"): Promise<string[]> {
+  const answered = new AbortController();
+  const first = askDnsOnce(server, name, type);
+  const second = sleep(dnsTimeoutMs, answered.signal).then(() => askDnsOnce(server, name, type));
+  try {
+    return await Promise.race([first, second]);
+  } finally {
+    answered.abort();
+  }
+}
+
+async function askDnsOnce(server: Target, name: string, type: "A" | "AAAA"): Promise<string[]> {
   const id = Math.floor(Math.random() * 65_536);
   const query = dns.encode({
     type: "query",
@@ -197,7 +204,7 @@ export async function askDns(server: Target, name: string, type: "A" | "AAAA"): 
     message.length < 2 ? "" : String(message.readUInt16BE(0)),
   );
   try {
-    const answer = dns.decode(await client.ask(String(id), Buffer.from(query), server, dnsTimeoutMs));
+    const answer = dns.decode(await client.ask(String(id), Buffer.from(query), server));
     const code = (answer as { rcode?: string }).rcode ?? "NOERROR";
     if (code !== "NOERROR") throw new Error(`${name}: ${code}`);
     const addresses = (answer.answers ?? []).flatMap((record) =>
