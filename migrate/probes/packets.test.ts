@@ -40,7 +40,7 @@ const settings = (dnsPort: number, role: "pod" | "host"): SenderSettings => ({
 async function startPair(
   t: { after(fn: () => unknown): void },
   role: "pod" | "host" = "pod",
-  isFirst = false,
+  { isFirst = false, udpNodePort = podPorts.udp } = {},
 ) {
   const server = new ProbeServer({ node: "n2", uid: "b" }, {});
   const close = await server.listen(podPorts, "127.0.0.3");
@@ -54,10 +54,9 @@ async function startPair(
     isLeaving: (uid: string) => peers.isLeaving(uid),
     onBye: (uid: string) => peers.leave(uid),
   };
-  const sender = new Sender(settings(resolver.address().port, role), peers, host, {
-    name: "a",
-    isFirst,
-  });
+  const own = settings(resolver.address().port, role);
+  own.nodePorts = { ...own.nodePorts, udp: udpNodePort };
+  const sender = new Sender(own, peers, host, { name: "a", isFirst });
   t.after(() => sender.stop("stopped"));
   for (const [uid, ip] of [
     ["a", "127.0.0.2"],
@@ -158,7 +157,7 @@ test("a node that comes after the list of those that were there counts once it a
 });
 
 test("a node that comes after the first ones began to count, counts once it answers on every path", async (t) => {
-  const pair = await startPair(t, "pod", true);
+  const pair = await startPair(t, "pod", { isFirst: true });
   await waitFor("the first request that counts", () => pair.total("sent") > 0, soon);
   await requireTrial(t, pair);
 });
@@ -209,6 +208,32 @@ test("a lookup that is not answered is tried again once, and is slow then, not l
   assert.equal(ports.length, 2);
   assert.notEqual(ports[0], ports[1]);
 });
+
+for (const role of ["pod", "host"] as const)
+  test(`a datagram to a NodePort is sent ${role === "pod" ? "twice by a pod, which may be masqueraded" : "once by a node"}`, async (t) => {
+    const relay = dgram.createSocket("udp4");
+    t.after(() => relay.close());
+    const seen = new Set<string>();
+    relay.on("message", (message, from) => {
+      const echo = message.toString();
+      if (seen.has(echo))
+        relay.send(JSON.stringify({ node: "n2", uid: "b", leaving: false, echo }), from.port, from.address);
+      seen.add(echo);
+    });
+    relay.bind(0, "127.0.0.3");
+    await once(relay, "listening");
+    const { results } = await startPair(t, role, { udpNodePort: relay.address().port });
+    const lost = () =>
+      results()
+        .series.filter(({ kind, path }) => kind === "udp" && path === "node-port")
+        .reduce((sum, series) => sum + series.lost, 0);
+    if (role === "host") await waitFor("a loss", () => lost() > 0, soon);
+    else {
+      await waitFor("second tries", () => seen.size > 20, soon);
+      await new Promise((resolve) => setTimeout(resolve, 12_000));
+      assert.equal(lost(), 0);
+    }
+  });
 
 test("a pod that is gone without a word is a loss on every path, with a time, and breaks its streams", async (t) => {
   const { close, results, total } = await startPair(t);

@@ -97,8 +97,13 @@ class UdpClient {
     this.#socket.on("message", (message) => this.#take(message));
   }
 
-  ask(key: string, message: Buffer, target: Target): Promise<Buffer> {
+  /** @param againMs asks a second time when there is no answer after so many milliseconds */
+  ask(key: string, message: Buffer, target: Target, againMs?: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
+      if (againMs !== undefined)
+        setTimeout(() => {
+          if (this.#waiting.has(key)) this.#socket.send(message, target.port, target.address, () => {});
+        }, againMs).unref();
       const timer = whenOverdue(() => {
         if (!this.#waiting.delete(key)) return;
         const error = overdue(this.#socket.address(), target);
@@ -149,11 +154,14 @@ const echoKey = (message: Buffer): string => {
 /** Sends UDP requests to one place from one port, for as long as whoever answers stays. */
 export class UdpAsker {
   readonly #target: Target;
+  readonly #againMs: number | undefined;
   #client: UdpClient | undefined;
   #uses = 0;
 
-  constructor(target: Target) {
+  /** @param againMs asks a second time when there is no answer after so many milliseconds */
+  constructor(target: Target, againMs?: number) {
     this.#target = target;
+    this.#againMs = againMs;
   }
 
   async ask(key: string): Promise<Answer> {
@@ -161,7 +169,7 @@ export class UdpAsker {
     if (this.#uses++ % 50 === 49) this.close();
     this.#client ??= new UdpClient(this.#target.address, echoKey);
     const client = this.#client;
-    const message = await client.ask(key, Buffer.from(key), this.#target);
+    const message = await client.ask(key, Buffer.from(key), this.#target, this.#againMs);
     const answer = JSON.parse(message.toString("utf8")) as Answer;
     if (answer.leaving && client === this.#client) this.close();
     return answer;

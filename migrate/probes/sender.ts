@@ -44,6 +44,13 @@ const warmUpMs = 30_000;
 /** So long after the start of one that follows another, the list of the peers that there were may be coming in. */
 const listMs = 5_000;
 
+/**
+ * kube-proxy from 1.32 on forgets, whenever it writes rules, what a pod's node tracks of UDP to NodePorts of other
+ * nodes (CleanStaleEntries in pkg/proxy/conntrack/cleanup.go), and with it the answer that is under way to a
+ * masqueraded pod. Such a request has a second try; those from nodes, which nobody masquerades, have none.
+ */
+const nodePortAgainMs = 1_000;
+
 /** What tells the streams of pods apart, and whether there were probes on this node before. */
 export interface SenderIdentity {
   name: string;
@@ -285,7 +292,8 @@ export class Sender {
     const name = `${this.#name}-${this.isCounting ? "" : "trial-"}${sequence}`;
     let asker = this.#udp.get(key);
     if (asker === undefined) {
-      asker = new UdpAsker(target);
+      const isMasqueraded = use === "node-port" && this.#settings.role === "pod";
+      asker = new UdpAsker(target, isMasqueraded ? nodePortAgainMs : undefined);
       this.#udp.set(key, asker);
     }
     return await asker.ask(name);
