@@ -131,24 +131,26 @@ test("a pod that says goodbye is asked no more, and nothing is lost by its going
   close();
 });
 
-test("what passes through a node that leaves ends in good order, whoever answers it", async (t) => {
-  const { sender, peers, close, results, total } = await startPair(t);
-  await waitFor("100 requests", () => total("sent") > 100, soon);
-  sender.leaveNode(peers.leaveNode("n2"));
-  await waitFor(
-    "its streams to be moved",
-    () => results().streams.every(({ path, end }) => path === "cluster-ip" || end === "moved"),
-    soon,
-  );
-  const asked = () =>
-    results().series.flatMap(({ path, to, sent }) => (to === "n2" ? [`${path} ${sent}`] : []));
-  const before = asked();
-  const sent = total("sent");
-  await waitFor("50 more requests", () => total("sent") > sent + 50, soon);
-  assert.deepEqual(asked(), before);
-  assert.equal(total("lost"), 0, JSON.stringify(results().losses));
-  close();
-});
+for (const saidGoodbye of [false, true])
+  test(`what passes through a node that leaves ends in good order, whoever answers it${saidGoodbye ? ", also when its probe said so first" : ""}`, async (t) => {
+    const { sender, peers, close, results, total } = await startPair(t);
+    await waitFor("100 requests", () => total("sent") > 100, soon);
+    if (saidGoodbye) peers.leave("b");
+    sender.leaveNode(peers.leaveNode("n2"));
+    await waitFor(
+      "its streams to be moved",
+      () => results().streams.every(({ path, end }) => path === "cluster-ip" || end === "moved"),
+      soon,
+    );
+    const asked = () =>
+      results().series.flatMap(({ path, to, sent }) => (to === "n2" ? [`${path} ${sent}`] : []));
+    const before = asked();
+    const sent = total("sent");
+    await waitFor("50 more requests", () => total("sent") > sent + 50, soon);
+    assert.deepEqual(asked(), before);
+    assert.equal(total("lost"), 0, JSON.stringify(results().losses));
+    close();
+  });
 
 test("a node that comes after the list of those that were there counts once it answers on every path", async (t) => {
   const pair = await startPair(t);

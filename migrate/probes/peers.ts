@@ -20,6 +20,8 @@ export class Peers {
   readonly #limit: number;
   readonly #onGone: (peer: Peer) => void;
   readonly #peers = new Map<string, Peer>();
+  /** Addresses of all nodes that ever had a probe: one's own goodbye may come before the word that its node goes. */
+  readonly #addressOf = new Map<string, string>();
   /** Pods that said goodbye, or are being deleted. */
   readonly #leaving = new Set<string>();
 
@@ -40,6 +42,7 @@ export class Peers {
     const { podIP, podIPs, hostIP, conditions } = pod.status ?? {};
     const isReady = (conditions ?? []).some((one: any) => one.type === "Ready" && one.status === "True");
     if (this.#leaving.has(uid) || podIP === undefined || (!isReady && !this.#peers.has(uid))) return;
+    this.#addressOf.set(pod.spec.nodeName, hostIP);
     const addresses = (podIPs ?? [{ ip: podIP }]).map(({ ip }: { ip: string }) => ip);
     this.#peers.set(uid, { uid, node: pod.spec.nodeName, addresses, hostAddress: hostIP });
   }
@@ -52,11 +55,10 @@ export class Peers {
     if (peer !== undefined && uid !== this.#own) this.#onGone(peer);
   }
 
-  /** A node goes, and its pods with it. Returns its addresses. */
-  leaveNode(node: string): string[] {
-    const there = [...this.#peers.values()].filter((peer) => peer.node === node);
-    for (const { uid } of there) this.leave(uid);
-    return there.map(({ hostAddress }) => hostAddress);
+  /** A node goes, and its pods with it. Returns its address; undefined when there never was a probe. */
+  leaveNode(node: string): string | undefined {
+    for (const { uid } of [...this.#peers.values()].filter((peer) => peer.node === node)) this.leave(uid);
+    return this.#addressOf.get(node);
   }
 
   isLeaving(uid: string): boolean {

@@ -120,12 +120,12 @@ export class Sender {
     if (this.isCounting) this.#openStreams();
   }
 
-  /** A node with these addresses goes: what passes through it, to whomever, ends in good order. */
-  leaveNode(addresses: readonly string[]): void {
+  /** The node with this address goes: what passes through it, to whomever, ends in good order. */
+  leaveNode(hostAddress: string | undefined): void {
     for (const { stream, address } of [...this.#streams.values()])
-      if (addresses.includes(address)) stream.end("moved");
+      if (address === hostAddress) stream.end("moved");
     for (const [key, asker] of this.#udp)
-      if (addresses.includes(key.split(" ")[1]!)) {
+      if (key.split(" ")[1] === hostAddress) {
         asker.close();
         this.#udp.delete(key);
       }
