@@ -22,8 +22,8 @@ export type NodeTaskKind =
   /** {healthPort} → {uids: string[]}: pods that have an interface of the agent's. */
   | "agent-endpoints"
   /**
-   * {force?} → {connections}: what was removed may have left connections translated; lets go of them when none is open,
-   * or in any case.
+   * {mode, force?} → {connections}: what was removed may have left connections translated; lets go of them when none
+   * is open, or in any case, and then of the sysctl that kube-proxy sets in mode "iptables".
    */
   | "release-connections"
   /** {uids: string[]} → {recreated: string[]}: ends the sandboxes of static pods, so that the kubelet makes new ones. */

@@ -109,11 +109,12 @@ test("open connections: a held one is translated after the rules have gone, unti
     const configuration = join(root, "etc/sysctl.d/90-mine.conf");
     mkdirSync(dirname(configuration), { recursive: true });
     writeFileSync(configuration, "# mine\nnet.ipv4.conf.all.route_localnet = 1\n");
-    await onNode(`releaseConnections(new host.Host(${JSON.stringify(root)}), true)`);
+    await onNode(`resetRouteLocalnet(new host.Host(${JSON.stringify(root)}))`);
     assert.equal(await routesLocalnet(), "1");
     rmSync(configuration);
-    await onNode(`releaseConnections(new host.Host(${JSON.stringify(root)}), true)`);
+    await onNode(`resetRouteLocalnet(new host.Host(${JSON.stringify(root)}))`);
     assert.equal(await routesLocalnet(), "0");
+    await onNode('releaseConnections(new host.Host("/"), true)');
     assert.notEqual(await ask(), "answered");
     assert.equal((await onRouter("nft", "list", "tables")).stdout, "");
   } finally {

@@ -64,7 +64,6 @@ export async function releaseConnections(host: Host, force: boolean): Promise<nu
       await host.run("conntrack", ["-D", "-p", "tcp", "--state", state, kind], { allowFailure: true });
   for (const family of families)
     await host.run("nft", ["delete", "table", family, table], { allowFailure: true });
-  resetRouteLocalnet(host);
   return connections;
 }
 
@@ -74,9 +73,10 @@ const keepsRouteLocalnet = /^\s*-?net[./]ipv4[./]conf[./]all[./]route_localnet\s
 
 /**
  * kube-proxy in iptables mode lets 127.0.0.1 be routed, for NodePorts there; connections to those need it to the end.
- * It goes back to the kernel's default, unless the node's own configuration asks for it (sysctl.d(5)).
+ * It goes back to the kernel's default, unless the node's own configuration asks for it (sysctl.d(5)). A kube-proxy
+ * that comes back sets it again.
  */
-function resetRouteLocalnet(host: Host): void {
+export function resetRouteLocalnet(host: Host): void {
   const files = [
     "/etc/sysctl.conf",
     ...sysctlFolders.flatMap((folder) => host.list(folder).map((name) => `${folder}/${name}`)),

@@ -8,7 +8,7 @@ import { readAgentEndpoints } from "./agent-endpoints.ts";
 import { type ServiceDestinations, translatedBy, visitConnections } from "./conntrack.ts";
 import { gatherNodeFacts } from "./facts.ts";
 import type { Host } from "./host.ts";
-import { holdConnections, releaseConnections } from "./open-connections.ts";
+import { holdConnections, releaseConnections, resetRouteLocalnet } from "./open-connections.ts";
 import { isClean, removeResidue } from "./remove.ts";
 import {
   findKubeProxyResidue,
@@ -58,9 +58,11 @@ export const performers: Record<NodeTaskKind, Perform> = {
     await holdConnections(host);
     return await removeAll(host, async () => [await findKubeProxyResidue(host)], node);
   },
-  "release-connections": async (host, { force }) => ({
-    connections: await releaseConnections(host, force === true),
-  }),
+  "release-connections": async (host, { force, mode }) => {
+    const connections = await releaseConnections(host, force === true);
+    if ((connections === 0 || force === true) && mode === "iptables") resetRouteLocalnet(host);
+    return { connections };
+  },
   "translated-connections": async (host, args) => {
     const isTranslated = translatedBy(args as ServiceDestinations);
     let connections = 0;

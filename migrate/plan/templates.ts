@@ -104,10 +104,12 @@ const writers: Record<StepKindName, Write> = {
       "Clients that know addresses of the old cluster stay there until they ask again.",
     ),
   "stop-probes": () => step("Stop the probes and collect their results", 10, ["Namespace shunt-probe goes"]),
-  "release-connections": () =>
+  "release-connections": ({ kubeProxy }) =>
     step("Let go of the last connections that were translated before", 4, [
       "the nft table shunt_open_connections, which kept them translated without the old rules",
-      "sysctl net.ipv4.conf.all.route_localnet to 0, unless a file of sysctl.d sets it",
+      ...(kubeProxy.mode === "iptables"
+        ? ["sysctl net.ipv4.conf.all.route_localnet to 0, unless a file of sysctl.d sets it"]
+        : []),
     ]),
   finish: () =>
     step("Make the new state the default, and record the end", 30, [

@@ -16,7 +16,7 @@ export const releaseConnectionsStep: StepKind = {
       const { connections } = (await tools.nodeTask.run(
         "release-connections",
         step.node!,
-        {},
+        { mode: plan.basis.kubeProxy.mode },
         { signal },
       )) as {
         connections: number;

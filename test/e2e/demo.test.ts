@@ -33,9 +33,9 @@ async function demonstrate(t: TestContext): Promise<Report> {
   return report;
 }
 
-test("the demo migrates four nodes under load, and loses nothing", async (t) => {
+test("the demo migrates four nodes under load, and loses nothing, in its second run at the latest", async (t) => {
   let report = await demonstrate(t);
-  // A loss that the machine's two CPUs caused, which all nodes share, does not come twice.
+  // One loss in some hundred thousand requests is not explained yet; what is broken loses in every run.
   if (report.probes.lost > 0) report = await demonstrate(t);
   assert.equal(report.probes.lost, 0);
   assert.equal(report.applications?.lost, 0, JSON.stringify(report.applications?.losses.slice(0, 20)));

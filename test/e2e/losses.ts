@@ -9,8 +9,8 @@ interface SeenByProbes {
 }
 
 /**
- * The aim is none. All nodes of a sandbox share the machine's CPUs: on two of them a request in tens of thousands may
- * be lost, and is printed. What is broken loses more than one in a thousand.
+ * The aim is none. One loss in some hundred thousand requests is not explained yet, so each is printed, and more than
+ * one in a thousand fails.
  */
 export function requireHardlyAnyLoss({ probes, longConnections }: SeenByProbes, t: TestContext): void {
   for (const loss of probes.losses) t.diagnostic(`lost: ${JSON.stringify(loss)}`);
