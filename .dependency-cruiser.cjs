@@ -3,7 +3,7 @@
 const only = (from, ...to) => ({
   name: `${from}-imports-only-${to.join("-") || "itself"}`,
   severity: "error",
-  from: { path: `^${from}/`, pathNot: "\\.test\\.ts$" },
+  from: { path: `^${from}/`, pathNot: "\\.test\\.ts$|^test/e2e/testing-operator\\.ts$" },
   to: { path: "^(bin|lib|installer|migrate|agent|bpf|playbooks|test|scripts)/", pathNot: [`^(${[from, ...to].join("|")})/`] },
 });
 const face = (folder) => ({

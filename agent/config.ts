@@ -24,6 +24,14 @@ export interface AgentConfig {
   masquerade: boolean;
   nodePortMin: number;
   nodePortMax: number;
+  /** Prefixes of the node addresses on which node ports answer; "primary" stands for the node's InternalIPs. */
+  nodePortAddresses: string[];
+  /** How packets for a backend on another node come back: through this one, or by themselves. */
+  forwarding: "snat" | "dsr" | "hybrid";
+  /** Whether flows to backends on other nodes turn round in the uplink's driver (XDP). */
+  acceleration: "disabled" | "best-effort" | "native";
+  /** Most entries by map, for maps that are not made yet. */
+  mapSizes: Record<string, number>;
   /** Modes of a node whose ShuntNode object does not say. */
   defaults: Modes;
   logLevel: LogLevel;
@@ -31,11 +39,22 @@ export interface AgentConfig {
   serviceCIDRs: string[];
   healthPort: number;
   metricsPort: number;
+  /** Where load balancers ask for the node's health, as they do of kube-proxy; 0 is nowhere. */
+  proxyHealthPort: number;
 }
 
 const port = { type: "integer", minimum: 1, maximum: 65535 };
 const cidrs = { type: "array", items: { type: "string" } };
 const closed = { type: "object", additionalProperties: false };
+
+const mapSize = { type: "integer", minimum: 1024, maximum: 16_777_216 };
+/** The kernel's maps by the names under which the configuration sizes them. */
+const mapsOf = {
+  services: "sh_services",
+  backends: "sh_backends",
+  flows: "sh_nat",
+  affinity: "sh_affinity",
+} as const;
 
 export const modeValues = {
   podNetwork: ["standby", "active"],
@@ -53,7 +72,17 @@ const schema = {
     masquerade: { type: "boolean" },
     services: {
       ...closed,
-      properties: { nodePortRange: { type: "string", pattern: "^\\d{1,5}-\\d{1,5}$" } },
+      properties: {
+        nodePortRange: { type: "string", pattern: "^\\d{1,5}-\\d{1,5}$" },
+        nodePortAddresses: cidrs,
+        healthPort: { ...port, minimum: 0 },
+        forwarding: { enum: ["snat", "dsr", "hybrid"] },
+        acceleration: { enum: ["disabled", "best-effort", "native"] },
+        maps: {
+          ...closed,
+          properties: Object.fromEntries(Object.keys(mapsOf).map((name) => [name, mapSize])),
+        },
+      },
     },
     defaults: {
       ...closed,
@@ -91,7 +120,9 @@ export function parseConfig(content: unknown, where: string): AgentConfig {
   const range = (given.services?.nodePortRange ?? "30000-32767").split("-").map(Number);
   if (range[0] < 1 || range[1] > 65535 || range[0] > range[1])
     throw invalid(where, `services.nodePortRange ${range.join("-")} is no range of ports`);
-  for (const text of [...(given.clusterPodCIDRs ?? []), ...(given.serviceCIDRs ?? [])])
+  const nodePortAddresses: string[] = given.services?.nodePortAddresses ?? [];
+  const prefixes = nodePortAddresses.filter((text) => text !== "primary");
+  for (const text of [...(given.clusterPodCIDRs ?? []), ...(given.serviceCIDRs ?? []), ...prefixes])
     try {
       parseCidr(text);
     } catch (error) {
@@ -104,12 +135,22 @@ export function parseConfig(content: unknown, where: string): AgentConfig {
     masquerade: given.masquerade ?? true,
     nodePortMin: range[0],
     nodePortMax: range[1],
+    nodePortAddresses,
+    forwarding: given.services?.forwarding ?? "snat",
+    acceleration: given.services?.acceleration ?? "disabled",
+    mapSizes: Object.fromEntries(
+      Object.entries(given.services?.maps ?? {}).map(([name, size]) => [
+        mapsOf[name as keyof typeof mapsOf],
+        size as number,
+      ]),
+    ),
     defaults: { podNetwork: "active", services: "on", policy: "off", security: "observe", ...given.defaults },
     logLevel: given.logLevel ?? "info",
     clusterPodCIDRs: given.clusterPodCIDRs ?? [],
     serviceCIDRs: given.serviceCIDRs ?? [],
     healthPort: given.healthPort ?? 9879,
     metricsPort: given.metricsPort ?? 9962,
+    proxyHealthPort: given.services?.healthPort ?? 10_256,
   };
 }
 

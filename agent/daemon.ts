@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { errorMessage } from "../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../lib/kube.ts";
-import { Informer } from "../lib/kube-informer.ts";
+import { forgetManagers, Informer } from "../lib/kube-informer.ts";
 import type { Logger } from "../lib/log.ts";
 import { installPlugin } from "./cni/conf-file.ts";
 import { CniServer } from "./cni/server.ts";
@@ -12,6 +12,7 @@ import { Datapath } from "./datapath.ts";
 import { layoutVersion } from "./datapath-layout.ts";
 import { EndpointManager } from "./endpoint-manager.ts";
 import { EndpointStore } from "./endpoint-store.ts";
+import { collectFlows, type FlowFigures, FlowStats } from "./flow-collector.ts";
 import { serveAgent } from "./health-server.ts";
 import { AgentMetrics, readPacketCounts } from "./metrics.ts";
 import {
@@ -26,7 +27,13 @@ import {
 import { nodeFacts } from "./node-model.ts";
 import { NodeReconciler } from "./node-reconciler.ts";
 import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
+import { visibleNetns } from "./pod-link.ts";
 import { ServiceController } from "./service-controller.ts";
+import { ServiceEvents } from "./service-events.ts";
+import { ServiceHealth } from "./service-health.ts";
+import type { ServiceView } from "./service-reader.ts";
+import { type ServiceFilter, viewServices } from "./service-view.ts";
+import { SocketCloser } from "./socket-closer.ts";
 import { type NodeStatusReport, reportOf } from "./status-report.ts";
 
 const resyncMs = 30_000;
@@ -50,6 +57,9 @@ export class Daemon {
   readonly #endpoints: EndpointManager;
   readonly #node: NodeReconciler;
   readonly #services: ServiceController;
+  readonly #serviceHealth: ServiceHealth;
+  readonly #socketCloser: SocketCloser;
+  readonly #serviceEvents: ServiceEvents;
   readonly #metrics: AgentMetrics;
   readonly #cni: CniServer;
   readonly #nodes: Informer;
@@ -58,6 +68,8 @@ export class Daemon {
   readonly #networkWork: Coalesced;
   readonly #serviceWork: Coalesced;
   readonly #statusWork: Coalesced;
+  readonly #flowWork: Coalesced;
+  #flows: FlowFigures | undefined;
   #networkError: string | undefined = "starting";
   #serviceError: string | undefined;
   #cniInstalled = false;
@@ -69,9 +81,11 @@ export class Daemon {
     this.#log = log;
     const onError = (part: string) => this.#metrics.countError(part);
     this.#datapath = new Datapath({
+      withDriver: options.config.acceleration !== "disabled",
       pinFolder: `${pinRoot}/${layoutVersion}`,
       objectFolder: buildFile("bpf"),
       log,
+      mapSizes: options.config.mapSizes,
     });
     this.#store = new EndpointStore(endpointFolder);
     this.#endpoints = new EndpointManager({ store: this.#store, datapath: this.#datapath, log });
@@ -81,7 +95,7 @@ export class Daemon {
       endpoints: this.#endpoints,
       log,
     });
-    const informer = (path: string, query = {}) => new Informer(client, path, log, query);
+    const informer = (path: string, query = {}) => new Informer(client, path, log, query, forgetManagers);
     this.#nodes = informer(resourcePath("v1", "nodes"));
     this.#shuntNodes = informer(shuntNodes());
     const sources = {
@@ -93,16 +107,27 @@ export class Daemon {
     this.#networkWork = new Coalesced("node network", () => this.#reconcileNode(), { log, onError });
     this.#serviceWork = new Coalesced("services", () => this.#reconcileServices(), { log, onError });
     this.#statusWork = new Coalesced("status", () => this.#writeStatus(), { log, delayMs: 200, onError });
+    this.#socketCloser = new SocketCloser({
+      sockets: () => (this.#datapath.loaded ? this.#datapath.map("sh_socket_nat") : undefined),
+      known: (names) => this.#services.known(names),
+      namespaces: () => this.#endpoints.list().flatMap((endpoint) => visibleNetns(endpoint.netns) ?? []),
+      log,
+    });
+    this.#flowWork = new Coalesced("stale flows", () => this.#collectFlows(), { log, onError });
     this.#services = new ServiceController({
       informers: sources,
       nodeName,
       log,
       onDirty: () => this.#serviceWork.trigger(),
+      onGone: (gone) => this.#socketCloser.gone(gone),
     });
+    this.#serviceHealth = new ServiceHealth({ log, nodePort: options.config.proxyHealthPort });
+    this.#serviceEvents = new ServiceEvents(client);
     this.#metrics = new AgentMetrics({
       datapath: this.#datapath,
       endpoints: this.#endpoints,
       services: this.#services,
+      flows: () => this.#flows,
     });
     this.#cni = new CniServer({
       socketPath,
@@ -123,6 +148,7 @@ export class Daemon {
       {
         ready: () => this.#report().conditions.find(({ type }) => type === "Ready")!,
         status: () => this.#statusDetails(),
+        services: (filter) => this.#servicesInMaps(filter),
         metrics: this.#metrics.registry,
       },
     );
@@ -147,8 +173,15 @@ export class Daemon {
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
     clearInterval(resync);
+    this.#serviceHealth.stop();
     await this.#cni.stop();
-    await Promise.all([this.#networkWork.stop(), this.#serviceWork.stop(), this.#statusWork.stop()]);
+    await Promise.all([
+      this.#networkWork.stop(),
+      this.#serviceWork.stop(),
+      this.#statusWork.stop(),
+      this.#flowWork.stop(),
+      this.#socketCloser.stop(),
+    ]);
     await Promise.all(runs);
     log.info("agent stopped; the datapath stays");
   }
@@ -158,12 +191,43 @@ export class Daemon {
     this.#serviceWork.trigger();
   }
 
+  #nextVerifyMs = 0;
+  /** A look at all service maps, at most so often that it takes half a per cent of a core. */
+  #verifyServices(): void {
+    const started = performance.now();
+    if (started < this.#nextVerifyMs) return;
+    try {
+      this.#services.verify();
+    } catch (error) {
+      this.#metrics.countError("service maps");
+      this.#log.error("service maps cannot be verified", { error: errorMessage(error) });
+    }
+    this.#nextVerifyMs = performance.now() + 200 * (performance.now() - started);
+  }
+
   #resync(): void {
     this.#networkWork.trigger();
+    this.#verifyServices();
+    this.#flowWork.trigger();
     if (this.#node.ready)
       this.#endpoints
         .reconcile()
         .catch((error) => this.#log.error("endpoint check failed", { error: errorMessage(error) }));
+  }
+
+  async #collectFlows(): Promise<void> {
+    if (!this.#datapath.loaded) return;
+    const before = this.#flows;
+    this.#flows = await collectFlows(
+      this.#datapath.map("sh_nat"),
+      new FlowStats(this.#datapath.map("sh_flow_stats")),
+    );
+    const evicted = this.#flows.evicted - (before?.evicted ?? this.#flows.evicted);
+    if (evicted > 0)
+      this.#log.warn("the flow table is full: flows that were idle longest are lost", {
+        evicted,
+        remedy: "raise services.maps.flows",
+      });
   }
 
   get #modes(): Modes {
@@ -180,6 +244,7 @@ export class Daemon {
       const broken = (why: string) => this.#log.warn("node object left out in part", { why });
       const facts = this.#nodes.list().map((node) => nodeFacts(node, broken));
       const own = facts.find((node) => node.name === nodeName)!;
+      this.#services.setZone(own.zone);
       const modes = this.#modes;
       await this.#node.reconcile(
         own,
@@ -230,13 +295,25 @@ export class Daemon {
           throw new Error("no cgroup version 2 hierarchy is mounted below /sys/fs/cgroup");
         this.#datapath.attachSockets(this.#options.cgroupPath);
       }
+      if (this.#node.ready && (!isRouting || this.#services.complete)) this.#datapath.retireOlder();
       this.#serviceError = undefined;
     } catch (error) {
       this.#serviceError = errorMessage(error);
       throw error;
     } finally {
+      this.#answerHealthChecks();
       this.#statusWork.trigger();
     }
+  }
+
+  #answerHealthChecks(): void {
+    const self = this.#nodes.get(this.#options.nodeName);
+    const healthy = this.#services.complete && this.#serviceError === undefined;
+    const leaving = self !== undefined && nodeFacts(self).leaving;
+    this.#serviceHealth.set(
+      this.#services.healthChecks,
+      routesServices(this.#modes) ? { healthy, leaving } : undefined,
+    );
   }
 
   #report(): NodeStatusReport {
@@ -252,6 +329,7 @@ export class Daemon {
         this.#serviceError ??
         (modes.services !== "off" && !this.#services.complete ? "Services are not read yet" : undefined),
       serviceSize: this.#services.size,
+      serviceProblems: this.#services.problems,
       network: this.#node.report,
       activePeers: this.#node.activePeers,
     });
@@ -263,12 +341,18 @@ export class Daemon {
     if (object === undefined) return;
     const report = this.#report();
     const text = JSON.stringify(report);
+    await this.#serviceEvents.tell(this.#services.problems);
     if (text === this.#reported) return;
     const previous: Condition[] = object.status?.conditions ?? [];
     const conditions = stampConditions(report.conditions, previous, new Date());
     const status = { ...report, conditions, startedAt: this.#startedAt.toISOString() };
     await client.patch(`${shuntNodes(nodeName)}/status`, "merge", { status });
     this.#reported = text;
+  }
+
+  async #servicesInMaps(filter: ServiceFilter): Promise<ServiceView[] | undefined> {
+    if (!this.#datapath.loaded) return undefined;
+    return await viewServices((name) => this.#datapath.map(name), this.#services, filter);
   }
 
   #statusDetails(): unknown {

@@ -10,6 +10,7 @@ import * as layout from "./datapath-layout.ts";
 import {
   attachCgroup,
   attachTc,
+  attachXdp,
   type BpfObject,
   deviceIndex,
   inNetns,
@@ -18,6 +19,7 @@ import {
 } from "./libbpf.ts";
 
 const objects = path.join(import.meta.dirname, "../build/bpf");
+const driverObject = path.join(objects, "xdp.bpf.o");
 const tunnelPort = 8473;
 
 export interface LabOptions {
@@ -27,6 +29,8 @@ export interface LabOptions {
   routing: "vxlan" | "direct";
   /** Join the nodes by a plain veth pair, without the switch and the outside host on it. */
   noOutside?: boolean;
+  /** Services also in the driver of node 1's uplink. */
+  accelerated?: boolean;
 }
 
 interface LabNode {
@@ -87,7 +91,7 @@ export class DatapathLab {
           id: service.id,
           generation: 1,
           backendCount: sorted.length,
-          localCount: sorted.filter(isLocal).length,
+          localCount: 0,
           flags: service.flags ?? 0,
         }),
       );
@@ -119,6 +123,11 @@ export class DatapathLab {
     fillMaps(node, options.routing);
     this.#attach(node, "overlay", "shunt_vxlan", index("shunt_vxlan"));
     this.#attach(node, "netdev", "eth0", index("eth0"));
+    if (number === 1 && options.accelerated === true) {
+      this.#attachDriver(node, part, "eth0", loadObject(driverObject, { config, pinFolder }));
+      // A veth device takes frames of its peer's driver only when it has a program too: this one knows no flow.
+      this.#attachDriver(node, "ext", "port1", loadObject(driverObject, { config }));
+    }
     for (const pod of number === 1 ? [1, 2] : [1])
       await this.#openPod(node, pod, options.routing === "vxlan" ? 1450 : 1500);
   }
@@ -165,6 +174,14 @@ export class DatapathLab {
           pinPath: path.join(this.#folder, `links-n${node.number}`, `${device}-${direction}`),
         }),
       );
+  }
+
+  #attachDriver(node: LabNode, part: string, device: string, driver: BpfObject): void {
+    node.objects.push(driver);
+    const pinPath = path.join(this.#folder, `links-${part}`, "xdp");
+    inNetns(this.netns(part), () =>
+      attachXdp({ ifindex: deviceIndex(device), programFd: driver.programFd("from_wire"), pinPath }),
+    );
   }
 
   #attachSockets(): void {
@@ -279,12 +296,13 @@ function nodeConfig(
 
 function fillMaps(node: LabNode, routing: "vxlan" | "direct"): void {
   const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER, IPCACHE_NODE, IPCACHE_NEXT_HOP } = layout.ipcacheFlags;
+  const { ENDPOINT_HOST, ENDPOINT_NODE_PORTS } = layout.endpointFlags;
   const other = node.number === 1 ? 2 : 1;
   const object = node.objects[0]!;
   for (const address of [...nodeAddresses(node.number), ...gatewayAddresses(node.number)])
     object
       .map(layout.maps.endpoints)
-      .set(addressBytes(address), layout.endpoint.encode({ flags: layout.endpointFlags.ENDPOINT_HOST }));
+      .set(addressBytes(address), layout.endpoint.encode({ flags: ENDPOINT_HOST | ENDPOINT_NODE_PORTS }));
   const podFlags = IPCACHE_IN_CLUSTER | (routing === "vxlan" ? IPCACHE_TUNNEL : IPCACHE_NEXT_HOP);
   const write = (cidr: string, flags: number, tunnelEndpoint?: Uint8Array) =>
     object

@@ -6,13 +6,13 @@ import { be16, bytes, type StructLayout, struct, u8, u16, u32, u64 } from "./str
  * Version of the pinned layout, part of the pin path (`/sys/fs/bpf/shunt/<version>/maps/…`). Raise it whenever a
  * map's key or value changes: the kernel refuses to reuse a map of another size.
  */
-export const layoutVersion = "v1";
+export const layoutVersion = "v2";
 
 /** 16 bytes, network order, IPv4 mapped: what lib/addresses.ts `addressBytes()` returns. */
 const address = bytes(16, 4);
 const mac = bytes(6);
 
-export const endpointFlags = { ENDPOINT_HOST: 1 } as const;
+export const endpointFlags = { ENDPOINT_HOST: 1, ENDPOINT_NODE_PORTS: 2 } as const;
 export const ipcacheFlags = {
   IPCACHE_TUNNEL: 1,
   IPCACHE_IN_CLUSTER: 2,
@@ -25,6 +25,8 @@ export const serviceFlags = {
   SERVICE_EXTERNAL_LOCAL: 1,
   SERVICE_INTERNAL_LOCAL: 2,
   SERVICE_HOST_PORT: 4,
+  SERVICE_SOURCE_RANGES: 8,
+  SERVICE_WEIGHTED: 16,
 } as const;
 export const natFlags = {
   NAT_REVERSE: 1,
@@ -32,13 +34,28 @@ export const natFlags = {
   NAT_CLOSING: 4,
   NAT_REPLIED: 8,
   NAT_FOREIGN: 16,
+  NAT_ENDED: 32,
+  NAT_DSR: 64,
 } as const;
+/** Seconds without a packet after which a flow is given up. */
+export const flowTimeouts = {
+  FLOW_TIMEOUT_TCP: 86_400,
+  FLOW_TIMEOUT_TCP_CLOSING: 3_600,
+  FLOW_TIMEOUT_OTHER: 180,
+  FLOW_TIMEOUT_UNREPLIED: 60,
+  FLOW_TIMEOUT_ENDED: 2,
+} as const;
+/** Keys of `sh_flow_stats`. */
+export const flowStats = { FLOW_MADE: 0, FLOW_REMOVED: 1, FLOW_COLLECTED: 2, FLOW_STATS: 3 } as const;
 export const configFlags = {
   CONFIG_TUNNEL: 1,
   CONFIG_MASQUERADE: 2,
   CONFIG_SET_RETVAL: 4,
   CONFIG_NODE_PORTS: 8,
   CONFIG_HANDOVER: 16,
+  CONFIG_POD_SERVICES: 32,
+  CONFIG_DSR_TCP: 64,
+  CONFIG_DSR_UDP: 128,
 } as const;
 export const directions = { DIRECTION_INGRESS: 0, DIRECTION_EGRESS: 1, DIRECTION_COUNT: 2 } as const;
 /** As Hubble numbers them. */
@@ -61,6 +78,8 @@ export const reasons = {
   FORWARD_MASQUERADED: 8,
   FORWARD_SERVICE: 9,
   FORWARD_REVERSE: 10,
+  FORWARD_REJECTED: 11,
+  FORWARD_TURNED: 12,
   DROP_INVALID_SOURCE_MAC: 130,
   DROP_INVALID_SOURCE_IP: 132,
   DROP_POLICY_DENIED: 133,
@@ -76,6 +95,7 @@ export const reasons = {
   DROP_FIB_FAILED: 169,
   DROP_INVALID_IDENTITY: 171,
   DROP_UNKNOWN_SENDER: 172,
+  DROP_SOURCE_RANGE: 177,
 } as const;
 /** Reasons from this number on are drops. */
 export const firstDropReason = 130;
@@ -88,6 +108,8 @@ export const enums = {
   ipcache_flag: ipcacheFlags,
   service_flag: serviceFlags,
   nat_flag: natFlags,
+  flow_timeout: flowTimeouts,
+  flow_stat: flowStats,
   config_flag: configFlags,
   direction: directions,
   verdict: verdicts,
@@ -143,11 +165,12 @@ export const ipcacheEntry = struct("ipcache_entry", {
 export const serviceKey = struct("service_key", { address, port: be16, protocol: u8, reserved: u8 });
 
 /**
- * Value of `sh_services`. To change backends without a gap: write the slots 0…backendCount-1 of `sh_backends`
- * under (id, generation + 1), backends of this node first (`localCount` of them), then write this value with the
- * new generation and counts (one atomic update), then delete the old generation's slots. `id` is shared by all
- * keys with the same backends (ClusterIP and NodePort of one service port), but each key's value must be updated
- * before old slots go. No backends: write the value with backendCount 0, so that connects are refused.
+ * Value of `sh_services`. To change backends without a gap: write the slots of `sh_backends` under (id, generation
+ * + 1), `backendCount` of them for the policy Cluster and then `localCount` for Local, with what `sh_maglev` and
+ * `sh_members` hold of that generation; then this value with the new generation and counts (one atomic update); then
+ * delete what the old generation had. `id` is shared by all keys with the same backends (ClusterIP and NodePort of one
+ * service port), but each key's value must be updated before old slots go. No backends: write the value with counts of
+ * 0, so that clients are refused.
  */
 export const service = struct("service", {
   id: u32,
@@ -155,7 +178,7 @@ export const service = struct("service", {
   backendCount: u16,
   localCount: u16,
   flags: u16,
-  reserved: u16,
+  tableSize: u16,
   affinitySeconds: u32,
 });
 
@@ -164,6 +187,25 @@ export const backendKey = struct("backend_key", { serviceId: u32, generation: u3
 
 /** Value of `sh_backends`; `id` is a number from 1 on that stays the same for one (address, port, protocol). */
 export const backend = struct("backend", { address, port: be16, flags: u16, id: u32 });
+
+/** Entries of a Maglev table in one value of `sh_maglev`. */
+export const maglevChunkSize = 256;
+/** Key of `sh_maglev`: entry e of a service's table is in chunk e / 256. */
+export const maglevKey = struct("maglev_key", { serviceId: u32, generation: u32, chunk: u32 });
+/** Value of `sh_maglev`: 256 slot numbers of two bytes in the machine's order. */
+export const maglevChunk = struct("maglev_chunk", { slot: bytes(2 * maglevChunkSize, 2) });
+
+/** Key of `sh_members`: written for services with affinity only. */
+export const memberKey = struct("member_key", { serviceId: u32, generation: u32, backendId: u32 });
+/** Value of `sh_members`: slot + 1 in the list of either policy, 0 when it is not there. */
+export const member = struct("member", { cluster: u16, local: u16 });
+
+/** Key of `sh_affinity` (LRU), written by the programs. */
+export const affinityKey = struct("affinity_key", { client: address, serviceId: u32, isSocket: u32 });
+export const affinity = struct("affinity", { lastUsedNs: u64, backendId: u32, reserved: u32 });
+
+/** Key of `sh_source_ranges` (LPM trie; the value is one byte): `prefixLength` counts the service id's 32 bits too. */
+export const sourceRangeKey = struct("source_range_key", { prefixLength: u32, serviceId: u32, address });
 
 /** Key of `sh_lb_stats` (per CPU, LRU); backendId 0 counts connects that found no backend. */
 export const lbStatsKey = struct("lb_stats_key", { serviceId: u32, backendId: u32 });
@@ -220,7 +262,7 @@ export const counter = struct("counter", { packets: u64, bytes: u64 });
  * - `gateway4/6`: first address of the node's pod CIDRs;
  * - `tunnelMtu`: MTU of the VXLAN device (uplink MTU − 50 for IPv4 underlay, − 70 for IPv6);
  * - `uplinkIfindex`, `uplinkMtu`: the device on which the next hops of NEXT_HOP entries are;
- * - `masqueradePortMin/Max`: must overlap neither net.ipv4.ip_local_port_range nor node ports (61000–65535);
+ * - `masqueradePortMin/Max`: must overlap neither net.ipv4.ip_local_port_range nor node ports (`masqueradePorts`);
  * - `hostNetnsCookie`: `netnsCookie()` of libbpf.ts, called in the node's namespace.
  */
 export const config = struct("config", {
@@ -253,6 +295,13 @@ export const structs: readonly StructLayout<any>[] = [
   service,
   backendKey,
   backend,
+  maglevKey,
+  maglevChunk,
+  memberKey,
+  member,
+  affinityKey,
+  affinity,
+  sourceRangeKey,
   lbStatsKey,
   lbStats,
   tuple,
@@ -271,9 +320,14 @@ export const maps = {
   ipcache: "sh_ipcache",
   services: "sh_services",
   backends: "sh_backends",
+  maglev: "sh_maglev",
+  members: "sh_members",
+  affinity: "sh_affinity",
+  sourceRanges: "sh_source_ranges",
   lbStats: "sh_lb_stats",
   nat: "sh_nat",
   translated: "sh_translated",
+  flowStats: "sh_flow_stats",
   fragments: "sh_fragments",
   socketNat: "sh_socket_nat",
   counters: "sh_counters",
@@ -286,9 +340,9 @@ export interface ProgramPlace {
   /** Function in C, which is the program's name. */
   program: string;
   /** For tc programs: `ingress` or `egress` of the device; for socket programs the cgroup attach type. */
-  hook: "ingress" | "egress" | CgroupHook;
-  /** Which device or cgroup to attach to. */
-  on: "pod host veth" | "vxlan" | "uplink" | "cgroup";
+  hook: "ingress" | "egress" | "xdp" | CgroupHook;
+  /** Which device or cgroup to attach to; the driver of an uplink only where it is wanted. */
+  on: "pod host veth" | "vxlan" | "uplink" | "uplink driver" | "cgroup";
 }
 
 export type CgroupHook =
@@ -314,6 +368,7 @@ export const programs: readonly ProgramPlace[] = [
   { object: "overlay.bpf.o", program: "to_overlay", hook: "egress", on: "vxlan" },
   { object: "netdev.bpf.o", program: "from_netdev", hook: "ingress", on: "uplink" },
   { object: "netdev.bpf.o", program: "to_netdev", hook: "egress", on: "uplink" },
+  { object: "xdp.bpf.o", program: "from_wire", hook: "xdp", on: "uplink driver" },
   ...(
     [
       "connect4",

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { errorMessage } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { config as configLayout, type ProgramPlace, programs } from "./datapath-layout.ts";
+import { FlowStats } from "./flow-collector.ts";
 import {
   attachCgroup,
   attachTc,
+  attachXdp,
   type BpfMap,
   type BpfObject,
   detachPinned,
   detachTc,
   loadObject,
+  openPinnedMap,
 } from "./libbpf.ts";
 import type { ServiceMaps } from "./service-table.ts";
 
@@ -29,7 +32,13 @@ const mapNames = [
   "sh_ipcache",
   "sh_services",
   "sh_backends",
+  "sh_maglev",
+  "sh_members",
+  "sh_affinity",
+  "sh_source_ranges",
+  "sh_lb_stats",
   "sh_nat",
+  "sh_flow_stats",
   "sh_socket_nat",
   "sh_counters",
 ] as const;
@@ -43,15 +52,26 @@ export class Datapath {
   readonly #pinFolder: string;
   readonly #objectFolder: string;
   readonly #log: Logger;
+  readonly #mapSizes: Readonly<Record<string, number>>;
+  readonly #programs: readonly ProgramPlace[];
   #objects = new Map<string, BpfObject>();
   #maps = new Map<MapName, BpfMap>();
   #config: Buffer | undefined;
   readonly #attached = new Map<string, AttachmentReport>();
 
-  constructor(options: { pinFolder: string; objectFolder: string; log: Logger }) {
+  constructor(options: {
+    pinFolder: string;
+    objectFolder: string;
+    log: Logger;
+    mapSizes?: Readonly<Record<string, number>>;
+    /** Also load what runs in the driver of an uplink. */
+    withDriver?: boolean;
+  }) {
     this.#pinFolder = options.pinFolder;
     this.#objectFolder = options.objectFolder;
     this.#log = options.log;
+    this.#mapSizes = options.mapSizes ?? {};
+    this.#programs = programs.filter(({ on }) => on !== "uplink driver" || options.withDriver === true);
   }
 
   get loaded(): boolean {
@@ -78,8 +98,24 @@ export class Datapath {
       get backends() {
         return mapOf("sh_backends");
       },
+      get maglev() {
+        return mapOf("sh_maglev");
+      },
+      get members() {
+        return mapOf("sh_members");
+      },
+      get sourceRanges() {
+        return mapOf("sh_source_ranges");
+      },
       get nat() {
-        return mapOf("sh_nat");
+        const map = mapOf("sh_nat");
+        return {
+          entries: () => map.entries(),
+          deleteMany: (keys: readonly Uint8Array[]) => {
+            map.deleteMany(keys);
+            new FlowStats(mapOf("sh_flow_stats")).addCollected(keys.length);
+          },
+        };
       },
       get socketNat() {
         return mapOf("sh_socket_nat");
@@ -96,9 +132,14 @@ export class Datapath {
     if (this.loaded && this.#config?.equals(encoded)) return false;
     const next = new Map<string, BpfObject>();
     const pinFolder = join(this.#pinFolder, "maps");
+    const isFirst = !existsSync(pinFolder);
+    const mapSizes = this.#mapSizes;
     try {
-      for (const object of new Set(programs.map((place) => place.object)))
-        next.set(object, loadObject(join(this.#objectFolder, object), { config: encoded, pinFolder }));
+      for (const object of new Set(this.#programs.map((place) => place.object)))
+        next.set(
+          object,
+          loadObject(join(this.#objectFolder, object), { config: encoded, pinFolder, mapSizes }),
+        );
     } catch (error) {
       for (const object of next.values()) object.close();
       throw error;
@@ -108,8 +149,42 @@ export class Datapath {
     this.#config = encoded;
     this.#maps = new Map(mapNames.map((name) => [name, this.#findMap(name)]));
     for (const object of previous.values()) object.close();
+    if (isFirst) this.#takeOverFlows();
     this.#log.info("kernel programs loaded", { objects: [...next.keys()] });
     return true;
+  }
+
+  /** Folders of agents with another layout of maps, as an upgrade leaves them. */
+  #olderFolders(): string[] {
+    const root = dirname(this.#pinFolder);
+    if (!existsSync(root)) return [];
+    const folders = readdirSync(root).filter(
+      (name) => /^v\d+$/.test(name) && name !== basename(this.#pinFolder),
+    );
+    return folders.map((name) => join(root, name));
+  }
+
+  /** Translated flows live on when an agent with another layout follows, as far as theirs is the same. */
+  #takeOverFlows(): void {
+    for (const folder of this.#olderFolders())
+      for (const name of ["sh_nat", "sh_socket_nat"] as const) {
+        const path = join(folder, "maps", name);
+        if (!existsSync(path)) continue;
+        const older = openPinnedMap(path);
+        const map = this.map(name);
+        const isSame = older.info.keySize === map.info.keySize && older.info.valueSize === map.info.valueSize;
+        if (isSame) map.setMany(older.entries());
+        older.close();
+        this.#log.info("flows taken over", { from: path, taken: isSame });
+      }
+  }
+
+  /** Takes away what an agent with another layout left attached. Call it once the own programs are all there. */
+  retireOlder(): void {
+    for (const folder of this.#olderFolders()) {
+      rmSync(folder, { recursive: true, force: true });
+      this.#log.info("programs of an older agent removed", { folder });
+    }
   }
 
   #findMap(name: MapName): BpfMap {
@@ -125,7 +200,7 @@ export class Datapath {
 
   /** Runs the programs of a kind of device on this one; those of one direction alone when it is given. */
   attachDevice(on: ProgramPlace["on"], device: string, ifindex: number, only?: "ingress" | "egress"): void {
-    for (const place of programs.filter((candidate) => candidate.on === on)) {
+    for (const place of this.#programs.filter((candidate) => candidate.on === on)) {
       const direction = place.hook as "ingress" | "egress";
       if (only !== undefined && direction !== only) continue;
       const { kind } = attachTc({
@@ -143,6 +218,27 @@ export class Datapath {
           program: place.program,
           kind,
         });
+    }
+  }
+
+  /** Runs the program of an uplink's driver; throws when the driver cannot, or has another's. */
+  attachDriver(device: string, ifindex: number): void {
+    const place = this.#programs.find(({ on }) => on === "uplink driver");
+    if (place === undefined) throw new Error("the driver's program was not asked for");
+    const target = `${device} driver`;
+    const { kind } = attachXdp({
+      ifindex,
+      programFd: this.#programFd(place),
+      pinPath: this.#driverPin(device),
+    });
+    this.#attached.set(target, { target, program: place.program, kind });
+  }
+
+  /** Leaves only these devices with a program in their driver. */
+  keepDrivers(devices: readonly string[]): void {
+    for (const device of this.#pinned(/^xdp-(.+)$/).filter((name) => !devices.includes(name))) {
+      detachPinned(this.#driverPin(device));
+      this.#attached.delete(`${device} driver`);
     }
   }
 
@@ -166,9 +262,13 @@ export class Datapath {
 
   /** Devices that have pinned links. */
   pinnedDevices(): string[] {
+    return this.#pinned(/^tc-(.+)-(?:in|e)gress$/);
+  }
+
+  #pinned(pattern: RegExp): string[] {
     const folder = join(this.#pinFolder, "links");
     if (!existsSync(folder)) return [];
-    const names = readdirSync(folder).map((name) => /^tc-(.+)-(?:in|e)gress$/.exec(name)?.[1]);
+    const names = readdirSync(folder).map((name) => pattern.exec(name)?.[1]);
     return [...new Set(names.filter((name) => name !== undefined).map((name) => name.replaceAll(":", ".")))];
   }
 
@@ -199,7 +299,13 @@ export class Datapath {
   }
 
   #pin(device: string, direction: string): string {
-    // Names in bpffs have no dots, those of devices no colons.
-    return join(this.#pinFolder, "links", `tc-${device.replaceAll(".", ":")}-${direction}`);
+    return join(this.#pinFolder, "links", `tc-${pinName(device)}-${direction}`);
+  }
+
+  #driverPin(device: string): string {
+    return join(this.#pinFolder, "links", `xdp-${pinName(device)}`);
   }
 }
+
+/** Names in bpffs have no dots, those of devices no colons. */
+const pinName = (device: string): string => device.replaceAll(".", ":");

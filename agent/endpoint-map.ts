@@ -51,8 +51,15 @@ export function pruneEndpoints(
   return removed;
 }
 
-/** Enters the node's own addresses. */
-export function publishOwnAddresses(map: BpfMap, addresses: Iterable<string>): void {
-  const value = layout.encode({ flags: endpointFlags.ENDPOINT_HOST });
-  for (const address of addresses) map.set(addressBytes(address), value);
+/** Enters the node's own addresses, and on which of them node ports answer. */
+export function publishOwnAddresses(
+  map: BpfMap,
+  addresses: Iterable<string>,
+  hasNodePorts: (address: string) => boolean,
+): void {
+  const { ENDPOINT_HOST, ENDPOINT_NODE_PORTS } = endpointFlags;
+  for (const address of addresses) {
+    const flags = ENDPOINT_HOST | (hasNodePorts(address) ? ENDPOINT_NODE_PORTS : 0);
+    map.set(addressBytes(address), layout.encode({ flags }));
+  }
 }

@@ -3,18 +3,25 @@ import { createServer, type Server } from "node:http";
 import { errorMessage } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { sleep } from "../lib/wait.ts";
+import type { ServiceView } from "./service-reader.ts";
+import type { ServiceFilter } from "./service-view.ts";
 
 /** One path's answer. */
-interface HttpAnswer {
+export interface HttpAnswer {
   status: number;
   contentType: string;
   body: string;
+  headers?: Record<string, string>;
 }
+/** Finds what answers a path; the query is what stands behind the question mark. */
+type Route = (path: string) => ((query: URLSearchParams) => Promise<HttpAnswer> | HttpAnswer) | undefined;
 
 /** What the agent tells about itself. */
 interface AgentFacts {
   ready(): { status: string; message: string };
   status(): unknown;
+  /** What is in the kernel's maps for Services; undefined while they are not loaded. */
+  services(filter: ServiceFilter): Promise<ServiceView[] | undefined>;
   metrics: { contentType: string; metrics(): Promise<string> };
 }
 
@@ -25,10 +32,10 @@ export function serveAgent(
 ): void {
   const { healthPort, metricsPort, log, signal } = options;
   const text = (status: number, body: string) => ({ status, contentType: "text/plain", body: `${body}\n` });
-  const serve = (host: string, port: number, routes: Parameters<typeof serveHttp>[1]) =>
-    serveHttp({ host, port, log, signal }, routes).catch((error) =>
-      log.error("cannot listen", { port, error: errorMessage(error) }),
-    );
+  const serve = (host: string, port: number, routes: Record<string, NonNullable<ReturnType<Route>>>) =>
+    serveHttp({ host, port, log, signal }, (path) =>
+      Object.hasOwn(routes, path) ? routes[path] : undefined,
+    ).catch((error) => log.error("cannot listen", { port, error: errorMessage(error) }));
   serve("127.0.0.1", healthPort, {
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
@@ -40,6 +47,13 @@ export function serveAgent(
       contentType: "application/json",
       body: JSON.stringify(facts.status()),
     }),
+    "/services": async (query) => {
+      const namespace = query.get("namespace") ?? undefined;
+      const services = await facts.services({ namespace, name: query.get("name") ?? undefined });
+      return services === undefined
+        ? text(503, "the kernel programs are not loaded")
+        : { status: 200, contentType: "application/json", body: JSON.stringify(services) };
+    },
   });
   serve("::", metricsPort, {
     "/metrics": async () => ({
@@ -51,28 +65,28 @@ export function serveAgent(
 }
 
 /**
- * Serves GET requests by path. An occupied port (an earlier agent on its way out) is tried again every second until
- * the signal aborts.
+ * Serves GET requests by path. An occupied port (an earlier agent on its way out, kube-proxy's health checks) is tried
+ * again every second until the signal aborts.
  */
-async function serveHttp(
+export async function serveHttp(
   options: { host: string; port: number; log: Logger; signal: AbortSignal },
-  routes: Record<string, () => Promise<HttpAnswer> | HttpAnswer>,
+  routes: Route,
 ): Promise<void> {
   const server = createServer((request, response) => {
-    const path = (request.url ?? "/").split("?")[0] ?? "/";
-    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    const [path = "/", query] = (request.url ?? "/").split("?");
+    const route = routes(path);
     if (request.method !== "GET" || route === undefined) {
       response.writeHead(route === undefined ? 404 : 405).end();
       return;
     }
     Promise.resolve()
-      .then(route)
+      .then(() => route(new URLSearchParams(query)))
       .catch((error): HttpAnswer => {
         options.log.error("answering failed", { path, error });
         return { status: 500, contentType: "text/plain", body: "internal error\n" };
       })
-      .then(({ status, contentType, body }) =>
-        response.writeHead(status, { "content-type": contentType }).end(body),
+      .then(({ status, contentType, body, headers }) =>
+        response.writeHead(status, { "content-type": contentType, ...headers }).end(body),
       );
   });
   server.requestTimeout = 10_000;

@@ -8,6 +8,8 @@ const invalid = 22;
 const fileExists = 17;
 const noDevice = 19;
 const noEntry = 2;
+const busy = 16;
+const notSupported = 95;
 const tcxAttachTypes = { ingress: 46, egress: 47 } as const;
 const clsactPoints = { ingress: 1, egress: 2 } as const;
 const cgroupAttachTypes: Record<CgroupHook, number> = {
@@ -20,7 +22,10 @@ const cgroupAttachTypes: Record<CgroupHook, number> = {
   getpeername4: 29,
   getpeername6: 30,
 };
-const linkTypes = { cgroup: 3, tcx: 11 } as const;
+const linkTypes = { cgroup: 3, xdp: 6, tcx: 11 } as const;
+const xdpAttachType = 37;
+/** XDP_FLAGS_DRV_MODE: by the driver, never by the stack in its stead, which would be slower than none. */
+const xdpByDriver = 4;
 /** Our filter's place on a clsact hook: fixed, so that the next agent replaces it. */
 const clsactHandle = 0x5348;
 const clsactPriority = 1;
@@ -28,8 +33,8 @@ const clsactPriority = 1;
 export type TcDirection = keyof typeof tcxAttachTypes;
 
 export interface Attached {
-  /** How it hangs there: a tcx link, a clsact filter or a cgroup link. */
-  kind: "tcx" | "clsact" | "cgroup";
+  /** How it hangs there: a tcx link, a clsact filter, a link of the driver's or a cgroup link. */
+  kind: "tcx" | "clsact" | "xdp" | "cgroup";
   /** True when a pinned link was found and now runs the new program. */
   adopted: boolean;
 }
@@ -66,6 +71,30 @@ export function detachTc(options: { ifindex: number; direction: TcDirection; pin
   const result = ffi().bpf_tc_detach(hook, filter);
   if (![0, -noEntry, -invalid, -noDevice].includes(result))
     check(result, `Cannot detach from the ${options.direction} of device ${options.ifindex}`);
+}
+
+/**
+ * Runs a program in a device's driver, by a pinned link; throws BpfError when the driver cannot, or runs another's.
+ * Call it in the device's namespace.
+ */
+export function attachXdp(options: { ifindex: number; programFd: number; pinPath: string }): Attached {
+  const { ifindex, programFd, pinPath } = options;
+  const matches = (info: Buffer) =>
+    info.readUInt32LE(0) === linkTypes.xdp && info.readUInt32LE(16) === ifindex;
+  if (updatePinned(pinPath, programFd, matches)) return { kind: "xdp", adopted: true };
+  const opts = Buffer.alloc(64); // struct bpf_link_create_opts
+  opts.writeBigUInt64LE(BigInt(opts.length), 0);
+  opts.writeUInt32LE(xdpByDriver, 8);
+  const link = ffi().bpf_link_create(programFd, ifindex, xdpAttachType, opts);
+  const reason =
+    link === -busy
+      ? "another XDP program is there; remove it first"
+      : link === -notSupported
+        ? "its driver has no XDP"
+        : "drivers refuse XDP with a large MTU, or with offloads such as LRO";
+  check(link, `Cannot attach XDP to device ${ifindex} (${reason})`);
+  pinAndClose(link, pinPath);
+  return { kind: "xdp", adopted: false };
 }
 
 /** Runs a socket program for all processes of a cgroup (v2) and those below it, by a pinned link. */

@@ -59,6 +59,11 @@ export class BpfMap {
     return this.info.name;
   }
 
+  /** Most entries that it takes. */
+  get capacity(): number {
+    return this.info.maxEntries;
+  }
+
   get perCpu(): boolean {
     return perCpuTypes.includes(this.info.type);
   }
@@ -158,23 +163,34 @@ export class BpfMap {
   }
 
   #entriesByBatch(): [Uint8Array, Uint8Array][] | undefined {
+    const found: [Uint8Array, Uint8Array][] = [];
+    for (const batch of this.batches()) {
+      if (batch === undefined) return undefined;
+      found.push(...batch);
+    }
+    return found;
+  }
+
+  /** Entries, some thousand at a time; `undefined` ends it when the kernel has no batches for this type of map. */
+  *batches(): Generator<[Uint8Array, Uint8Array][] | undefined> {
     const { keySize } = this.info;
     const size = Math.min(4096, Math.max(64, this.info.maxEntries));
     const keys = Buffer.alloc(keySize * size);
     const values = Buffer.alloc(this.#valueBytes * size);
     const position = Buffer.alloc(Math.max(keySize, 8));
-    const found: [Uint8Array, Uint8Array][] = [];
     for (let first = true; ; first = false) {
       const wanted = count(size);
       const from = first ? null : position;
       const result = ffi().bpf_map_lookup_batch(this.fd, from, position, keys, values, wanted, null);
-      if (result !== 0 && result !== -noEntry) return undefined;
-      for (let index = 0; index < wanted.readUInt32LE(); index++)
-        found.push([
-          Uint8Array.from(keys.subarray(index * keySize, (index + 1) * keySize)),
-          Uint8Array.from(values.subarray(index * this.#valueBytes, (index + 1) * this.#valueBytes)),
-        ]);
-      if (result === -noEntry) return found;
+      if (result !== 0 && result !== -noEntry) {
+        yield undefined;
+        return;
+      }
+      yield Array.from({ length: wanted.readUInt32LE() }, (_, index) => [
+        Uint8Array.from(keys.subarray(index * keySize, (index + 1) * keySize)),
+        Uint8Array.from(values.subarray(index * this.#valueBytes, (index + 1) * this.#valueBytes)),
+      ]);
+      if (result === -noEntry) return;
     }
   }
 

@@ -3,6 +3,7 @@
 export {
   attachCgroup,
   attachTc,
+  attachXdp,
   detachPinned,
   detachTc,
 } from "./libbpf-link.ts";

@@ -4,6 +4,7 @@ import { VERSION } from "../lib/version.ts";
 import type { Datapath, MapName } from "./datapath.ts";
 import { counter as counterLayout, counterReasons, firstDropReason, reasons } from "./datapath-layout.ts";
 import type { EndpointManager } from "./endpoint-manager.ts";
+import type { FlowFigures } from "./flow-collector.ts";
 import type { ServiceController } from "./service-controller.ts";
 
 const reasonNames = new Map(Object.entries(reasons).map(([name, number]) => [number as number, name]));
@@ -51,7 +52,13 @@ export class AgentMetrics {
   readonly #cni: Histogram;
   readonly #errors: Counter;
 
-  constructor(parts: { datapath: Datapath; endpoints: EndpointManager; services: ServiceController }) {
+  constructor(parts: {
+    datapath: Datapath;
+    endpoints: EndpointManager;
+    services: ServiceController;
+    /** The flow table as the last collection found it. */
+    flows: () => FlowFigures | undefined;
+  }) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry, prefix: "shunt_" });
     new Gauge({
@@ -124,8 +131,8 @@ export class AgentMetrics {
     );
   }
 
-  #addGauges(parts: { datapath: Datapath; endpoints: EndpointManager; services: ServiceController }): void {
-    const { datapath, endpoints, services } = parts;
+  #addGauges(parts: ConstructorParameters<typeof AgentMetrics>[0]): void {
+    const { datapath, endpoints, services, flows } = parts;
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,
@@ -154,6 +161,15 @@ export class AgentMetrics {
           this.set({ cidr, state: "taken" }, taken);
           this.set({ cidr, state: "free" }, total - taken);
         }
+      },
+    });
+    new Gauge({
+      name: "shunt_flows",
+      help: "Entries of the flow table: now, and made, collected and evicted since it was made.",
+      labelNames: ["state"],
+      registers: [this.registry],
+      collect() {
+        for (const [state, count] of Object.entries(flows() ?? {})) this.set({ state }, count);
       },
     });
     const pressured: MapName[] = ["sh_endpoints", "sh_ipcache", "sh_services", "sh_backends"];

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { addressText } from "../lib/addresses.ts";
 import { ipcacheEntry, ipcacheKey } from "./datapath-layout.ts";
 import { stampConditions } from "./node-mode.ts";
-import { ipcacheEntries, nodeFacts, underlayAddress } from "./node-model.ts";
+import { ipcacheEntries, masqueradePorts, nodeFacts, underlayAddress } from "./node-model.ts";
 
 const node = (name: string, addresses: string[], podCIDRs: string[]) =>
   nodeFacts({
@@ -81,4 +81,38 @@ test("a condition keeps its time while its status stays", () => {
   assert.equal(same?.lastTransitionTime, "T0");
   const [changed] = stampConditions([{ ...before[0], status: "False" }], [...before], now);
   assert.equal(changed?.lastTransitionTime, "2030-01-01T00:00:00.000Z");
+});
+
+test("masqueraded connections get the widest range of ports that nobody else uses", () => {
+  const ephemeral = [32_768, 60_999] as const;
+  const nodePorts = [30_000, 32_767] as const;
+  const cases: [taken: (readonly [number, number])[], found: [number, number]][] = [
+    [
+      [ephemeral, nodePorts],
+      [1024, 29_999],
+    ],
+    [
+      [ephemeral, nodePorts, [8473, 8473]],
+      [8474, 29_999],
+    ],
+    [
+      [ephemeral, [1024, 29_000]],
+      [61_000, 65_535],
+    ],
+    [
+      [[10_000, 65_535], nodePorts],
+      [1024, 9999],
+    ],
+    // Ranges that overlap, and nothing left of which to take.
+    [
+      [
+        [1024, 40_000],
+        [30_000, 65_535],
+      ],
+      [61_000, 65_535],
+    ],
+    [[[1, 65_535]], [61_000, 65_535]],
+    [[], [1024, 65_535]],
+  ];
+  for (const [taken, [min, max]] of cases) assert.deepEqual(masqueradePorts(taken), { min, max });
 });

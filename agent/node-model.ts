@@ -17,6 +17,10 @@ export interface NodeFacts {
   /** InternalIPs by family. */
   addresses: Partial<Record<Family, string>>;
   podCIDRs: Cidr[];
+  /** Label topology.kubernetes.io/zone. */
+  zone?: string;
+  /** On its way out of the cluster: load balancers are to send it nothing new. */
+  leaving: boolean;
 }
 
 const familyOf = (address: string): Family => (address.includes(":") ? "ipv6" : "ipv4");
@@ -42,8 +46,18 @@ export function nodeFacts(node: KubeObject, onBroken: (why: string) => void = ()
       return [];
     }
   });
-  return { name: node.metadata.name ?? "", addresses, podCIDRs };
+  const zone = node.metadata.labels?.["topology.kubernetes.io/zone"];
+  return {
+    name: node.metadata.name ?? "",
+    addresses,
+    podCIDRs,
+    ...(zone === undefined ? {} : { zone }),
+    leaving: node.metadata.deletionTimestamp !== undefined || (node.spec?.taints ?? []).some(isLeaving),
+  };
 }
+
+/** The taint that kube-proxy looks at too (KEP-3836). */
+const isLeaving = ({ key }: { key?: string }): boolean => key === "ToBeDeletedByClusterAutoscaler";
 
 /** The address by which a node is reached from this one: in the family that both have, IPv4 first. */
 export function underlayAddress(own: NodeFacts, other: NodeFacts): string | undefined {
@@ -71,6 +85,8 @@ export function ipcacheEntries(
     isNeighbour: (address: string) => boolean;
     /** Whether another pod network still carries what goes to this node's CIDR. */
     isBeside?: (other: NodeFacts, cidr: Cidr) => boolean;
+    /** Whether node ports answer on a node's address; without it on all. */
+    hasNodePorts?: (node: NodeFacts, address: string) => boolean;
   },
 ): Map<string, { key: Uint8Array; value: Uint8Array }> {
   const {
@@ -92,7 +108,9 @@ export function ipcacheEntries(
   };
   for (const text of options.clusterPodCIDRs) put(parseCidr(text), IPCACHE_IN_CLUSTER);
   for (const cidr of own.podCIDRs) put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_LOCAL);
-  for (const address of options.ownAddresses) put(wholeAddress(address), IPCACHE_NODE);
+  const portsOf = (node: NodeFacts, address: string): number =>
+    options.hasNodePorts?.(node, address) === false ? 0 : IPCACHE_NODE;
+  for (const address of options.ownAddresses) put(wholeAddress(address), portsOf(own, address));
   const direct = options.routing === "direct";
   for (const other of others) {
     const via = underlayAddress(own, other);
@@ -109,7 +127,31 @@ export function ipcacheEntries(
       } else put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_TUNNEL, via);
     }
     for (const address of Object.values(other.addresses))
-      put(wholeAddress(address), IPCACHE_NODE | (direct ? IPCACHE_IN_CLUSTER : 0), address);
+      put(wholeAddress(address), portsOf(other, address) | (direct ? IPCACHE_IN_CLUSTER : 0), address);
   }
   return entries;
+}
+
+const firstPort = 1024;
+const lastPort = 65_535;
+/** Where nobody's own ports are on most machines, if all others are taken. */
+const lastResort = { min: 61_000, max: lastPort };
+
+/**
+ * The widest range of ports that neither the node's own connections (net.ipv4.ip_local_port_range) nor node ports nor
+ * the overlay use: source ports of what is masqueraded. It bounds the connections to one address and port at a time.
+ */
+export function masqueradePorts(taken: readonly (readonly [first: number, last: number])[]): {
+  min: number;
+  max: number;
+} {
+  let widest = { min: 0, max: -1 };
+  let from = firstPort;
+  for (const [first, last] of [...taken, [lastPort + 1, lastPort + 1] as const].toSorted(
+    ([a], [b]) => a - b,
+  )) {
+    if (first - from > widest.max - widest.min + 1) widest = { min: from, max: first - 1 };
+    from = Math.max(from, last + 1);
+  }
+  return widest.max - widest.min + 1 < 1024 ? lastResort : widest;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressBytes, type Cidr } from "../lib/addresses.ts";
+import { addressBytes, type Cidr, cidrContains, parseCidr } from "../lib/addresses.ts";
 import { errorMessage, ShuntError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig, Modes } from "./config.ts";
@@ -10,7 +10,7 @@ import { pruneEndpoints, publishOwnAddresses } from "./endpoint-map.ts";
 import { ipJson } from "./ip-command.ts";
 import { netnsCookie } from "./libbpf.ts";
 import { routesServices } from "./node-mode.ts";
-import { gatewayOf, ipcacheEntries, type NodeFacts, underlayAddress } from "./node-model.ts";
+import { gatewayOf, ipcacheEntries, masqueradePorts, type NodeFacts, underlayAddress } from "./node-model.ts";
 import {
   ensureGateways,
   ensureOverlay,
@@ -20,7 +20,7 @@ import {
 } from "./node-network.ts";
 import { type CarryingDevice, readOtherNetwork } from "./other-network.ts";
 import { overlayDevice } from "./paths.ts";
-import { ensureSysctls } from "./sysctl.ts";
+import { ensureSysctls, ephemeralPorts } from "./sysctl.ts";
 import { findUplinks, isNeighbour, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
 
 /** What the last reconciliation found, for the status. */
@@ -39,6 +39,7 @@ export class NodeReconciler {
   readonly #datapath: Datapath;
   readonly #endpoints: EndpointManager;
   readonly #log: Logger;
+  readonly #nodePortPrefixes: Cidr[];
   #reconciledOnce = false;
   #canSetRetval = true;
   report: NodeNetworkReport | undefined;
@@ -53,6 +54,18 @@ export class NodeReconciler {
     this.#datapath = options.datapath;
     this.#endpoints = options.endpoints;
     this.#log = options.log;
+    this.#nodePortPrefixes = options.config.nodePortAddresses
+      .filter((text) => text !== "primary")
+      .map(parseCidr);
+  }
+
+  /** Whether node ports answer on this address of a node. */
+  #hasNodePorts(node: NodeFacts, address: string): boolean {
+    const { nodePortAddresses } = this.#config;
+    if (nodePortAddresses.length === 0) return true;
+    if (nodePortAddresses.includes("primary") && Object.values(node.addresses).includes(address)) return true;
+    const bytes = addressBytes(address);
+    return this.#nodePortPrefixes.some((prefix) => cidrContains(prefix, bytes));
   }
 
   /** True once pods can get interfaces. */
@@ -105,6 +118,7 @@ export class NodeReconciler {
       isBeside: (other, cidr) => !hasMoved(other) && carried.get(cidr.text)?.ethernet === true,
     });
     await this.#attachUplinks(uplinks, carried, modes);
+    problems.push(...this.#accelerate(uplinks, modes));
     const routes = this.#routes(own, others, uplink, (other, cidr) => {
       const device = isActive(other.name) ? carried.get(cidr.text) : undefined;
       return device === undefined ? undefined : device.ethernet ? "node" : "all";
@@ -134,13 +148,29 @@ export class NodeReconciler {
     const config = this.#config;
     const bytesOf = (address: string | undefined) =>
       address === undefined ? new Uint8Array(16) : addressBytes(address);
-    const { CONFIG_HANDOVER, CONFIG_TUNNEL, CONFIG_MASQUERADE, CONFIG_NODE_PORTS, CONFIG_SET_RETVAL } =
-      configFlags;
+    const {
+      CONFIG_DSR_TCP,
+      CONFIG_DSR_UDP,
+      CONFIG_HANDOVER,
+      CONFIG_MASQUERADE,
+      CONFIG_NODE_PORTS,
+      CONFIG_POD_SERVICES,
+      CONFIG_SET_RETVAL,
+      CONFIG_TUNNEL,
+    } = configFlags;
     const flags =
       (config.routing === "vxlan" ? CONFIG_TUNNEL : 0) |
       (config.masquerade ? CONFIG_MASQUERADE : 0) |
       (routesServices(modes) ? CONFIG_NODE_PORTS : 0) |
+      (routesServices(modes) && modes.podNetwork === "active" ? CONFIG_POD_SERVICES : 0) |
+      (config.forwarding !== "snat" ? CONFIG_DSR_TCP : 0) |
+      (config.forwarding === "dsr" ? CONFIG_DSR_UDP : 0) |
       (modes.services === "handover" ? CONFIG_HANDOVER : 0);
+    const ports = masqueradePorts([
+      ephemeralPorts(),
+      [config.nodePortMin, config.nodePortMax],
+      ...(config.routing === "vxlan" ? [[config.tunnelPort, config.tunnelPort] as const] : []),
+    ]);
     const wanted: DatapathConfig = {
       nodeAddress4: bytesOf(own.addresses.ipv4),
       nodeAddress6: bytesOf(own.addresses.ipv6),
@@ -151,8 +181,8 @@ export class NodeReconciler {
       tunnelPort: config.tunnelPort,
       nodePortMin: config.nodePortMin,
       nodePortMax: config.nodePortMax,
-      masqueradePortMin: 61_000,
-      masqueradePortMax: 65_535,
+      masqueradePortMin: ports.min,
+      masqueradePortMax: ports.max,
     };
     if (this.#canSetRetval)
       try {
@@ -197,6 +227,27 @@ export class NodeReconciler {
     }
   }
 
+  /** Services from outside also in the uplinks' drivers, when that is wanted; returns what then is not as it should be. */
+  #accelerate(uplinks: readonly Uplink[], modes: Modes): string[] {
+    const { acceleration } = this.#config;
+    // While connections are handed over, netfilter must see all packets.
+    const isWanted = acceleration !== "disabled" && modes.services === "on";
+    const failures: string[] = [];
+    const devices: string[] = [];
+    for (const { name, ifindex, kind } of isWanted ? uplinks : [])
+      try {
+        if (kind === "veth") throw new Error("the other end of a veth pair takes no packets of its driver");
+        this.#datapath.attachDriver(name, ifindex);
+        devices.push(name);
+      } catch (error) {
+        failures.push(`services are not accelerated on ${name}: ${errorMessage(error)}`);
+      }
+    this.#datapath.keepDrivers(devices);
+    if (acceleration === "native") return failures;
+    for (const failure of failures) this.#log.debug(failure, {});
+    return [];
+  }
+
   #writeNodeMaps(
     own: NodeFacts,
     others: readonly NodeFacts[],
@@ -206,7 +257,9 @@ export class NodeReconciler {
       isBeside: (other: NodeFacts, cidr: Cidr) => boolean;
     },
   ): void {
-    publishOwnAddresses(this.#datapath.map("sh_endpoints"), seen.addresses);
+    publishOwnAddresses(this.#datapath.map("sh_endpoints"), seen.addresses, (address) =>
+      this.#hasNodePorts(own, address),
+    );
     const map = this.#datapath.map("sh_ipcache");
     const entries = ipcacheEntries(own, others, {
       routing: this.#config.routing,
@@ -214,6 +267,7 @@ export class NodeReconciler {
       ownAddresses: seen.addresses,
       isNeighbour: (address) => isNeighbour(seen.uplink, address),
       isBeside: seen.isBeside,
+      hasNodePorts: (node, address) => this.#hasNodePorts(node, address),
     });
     const present = new Map(map.entries().map(([key, value]) => [Buffer.from(key).toString("hex"), value]));
     map.setMany(

@@ -8,7 +8,7 @@ export interface PacketFields {
   destinationMac?: string;
   source: string;
   destination: string;
-  protocol?: "tcp" | "udp" | "icmp" | "sctp";
+  protocol?: "tcp" | "udp" | "icmp" | "sctp" | "other";
   sourcePort?: number;
   destinationPort?: number;
   /** TCP flag bits; default ACK (0x10). */
@@ -28,9 +28,11 @@ export interface PacketFields {
   extensions?: { first: number; bytes: Uint8Array };
   etherType?: number;
   payload?: Uint8Array;
+  /** Type of SCTP's first chunk; default INIT (1). */
+  chunk?: number;
 }
 
-const protocolNumbers = { tcp: 6, udp: 17, icmp: 1, sctp: 132 } as const;
+const protocolNumbers = { tcp: 6, udp: 17, icmp: 1, sctp: 132, other: 253 } as const;
 const icmp6 = 58;
 
 const macBytes = (text: string) => Uint8Array.from(text.split(":"), (part) => Number.parseInt(part, 16));
@@ -41,6 +43,22 @@ export function internetChecksum(data: Uint8Array): number {
   for (let index = 0; index < data.length; index += 2) sum += (data[index]! << 8) | (data[index + 1] ?? 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff;
+}
+
+/** CRC-32C (RFC 3385, bit by bit), as SCTP has it: over a packet whose checksum is zero. */
+function crc32c(data: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  }
+  return ~crc >>> 0;
+}
+
+function sctpChecksum(packet: Uint8Array): number {
+  const copy = Buffer.from(packet);
+  copy.writeUInt32LE(0, 8);
+  return crc32c(copy);
 }
 
 function ipBytes(text: string): Uint8Array {
@@ -65,7 +83,7 @@ function transport(fields: PacketFields, v6: boolean): { number: number; data: B
   const protocol = fields.protocol ?? "tcp";
   const payload = fields.payload ?? Buffer.from("shunt");
   const number = protocol === "icmp" && v6 ? icmp6 : protocolNumbers[protocol];
-  const headerSize = { tcp: 20, udp: 8, icmp: 8, sctp: 12 }[protocol];
+  const headerSize = { tcp: 20, udp: 8, icmp: 8, sctp: 16, other: 8 }[protocol];
   const data = Buffer.concat([Buffer.alloc(headerSize), fields.quote ?? payload]);
   let checksumAt = 2;
   if (protocol === "icmp") {
@@ -74,7 +92,12 @@ function transport(fields: PacketFields, v6: boolean): { number: number; data: B
   } else {
     data.writeUInt16BE(fields.sourcePort ?? 40000, 0);
     data.writeUInt16BE(fields.destinationPort ?? 80, 2);
-    if (protocol === "sctp") return { number, data };
+    if (protocol === "other") return { number, data };
+    if (protocol === "sctp") {
+      data[12] = fields.chunk ?? 1;
+      data.writeUInt32LE(sctpChecksum(data), 8);
+      return { number, data };
+    }
     checksumAt = protocol === "tcp" ? 16 : 6;
     if (protocol === "tcp") data.set([0x50, fields.tcpFlags ?? 0x10, 0xff, 0xff], 12);
     else data.writeUInt16BE(data.length, 4);
@@ -133,6 +156,10 @@ export interface ReadPacket {
   sourcePort: number;
   destinationPort: number;
   icmpId: number;
+  /** Number of the transport protocol. */
+  protocol: number;
+  /** The transport header and what follows. */
+  l4: Buffer;
   /** Every checksum is right. */
   checksumsRight: boolean;
 }
@@ -148,7 +175,10 @@ export function readPacket(frame: Uint8Array): ReadPacket {
   const number = v6 ? ip[6]! : ip[9]!;
   const l4 = ip.subarray(headerSize);
   const pseudo = pseudoHeader(source, destination, number, l4.length);
-  const l4Right = number === 132 || internetChecksum(number === 1 ? l4 : Buffer.concat([pseudo, l4])) === 0;
+  const l4Right =
+    number === 132
+      ? l4.readUInt32LE(8) === sctpChecksum(l4)
+      : internetChecksum(number === 1 ? l4 : Buffer.concat([pseudo, l4])) === 0;
   const mac = (at: number) => buffer.toString("hex", at, at + 6).replace(/(..)(?=.)/g, "$1:");
   const text = (address: Uint8Array) => (v6 ? addressText(address) : address.join("."));
   return {
@@ -160,6 +190,8 @@ export function readPacket(frame: Uint8Array): ReadPacket {
     sourcePort: l4.readUInt16BE(0),
     destinationPort: l4.readUInt16BE(2),
     icmpId: l4.readUInt16BE(4),
+    protocol: number,
+    l4,
     checksumsRight: l4Right && (v6 || internetChecksum(ip.subarray(0, headerSize)) === 0),
   };
 }

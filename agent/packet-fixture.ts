@@ -6,6 +6,7 @@ import { addressBytes, parseCidr } from "../lib/addresses.ts";
 import { run } from "../lib/run.ts";
 import * as layout from "./datapath-layout.ts";
 import { type BpfObject, inNetns, loadObject, type TestRunResult, testRun } from "./libbpf.ts";
+import { maglevSize, maglevTable } from "./maglev.ts";
 
 const objects = path.join(import.meta.dirname, "../build/bpf");
 
@@ -83,8 +84,13 @@ export async function makeTestNode(name: string): Promise<void> {
 }
 
 /** Loads an object with fresh, filled maps. */
-export function loadFixture(objectName: string, netns: string, extraFlags = 0): PacketFixture {
-  const object = loadObject(path.join(objects, objectName), { config: configOf(extraFlags) });
+export function loadFixture(
+  objectName: string,
+  netns: string,
+  extraFlags = 0,
+  mapSizes: Readonly<Record<string, number>> = {},
+): PacketFixture {
+  const object = loadObject(path.join(objects, objectName), { config: configOf(extraFlags), mapSizes });
   fillEndpoints(object);
   fillIpcache(object);
   for (const service of Object.values(testServices)) addService(object, service);
@@ -107,8 +113,14 @@ function fillEndpoints(object: BpfObject): void {
           hostMac: hex("02:00:00:00:00:01"),
         }),
       );
+  map.set(addressBytes("172.31.0.4"), layout.endpoint.encode({ flags: layout.endpointFlags.ENDPOINT_HOST }));
   for (const address of ["172.31.0.2", "fd31::2", "10.244.1.1", "fd10:244:0:1::1"])
-    map.set(addressBytes(address), layout.endpoint.encode({ flags: layout.endpointFlags.ENDPOINT_HOST }));
+    map.set(
+      addressBytes(address),
+      layout.endpoint.encode({
+        flags: layout.endpointFlags.ENDPOINT_HOST | layout.endpointFlags.ENDPOINT_NODE_PORTS,
+      }),
+    );
 }
 
 function fillIpcache(object: BpfObject): void {
@@ -146,48 +158,116 @@ interface TestService {
   address: string;
   port: number;
   backends: string[];
-  localCount: number;
+  localBackends?: string[];
   flags?: number;
+  affinitySeconds?: number;
+  sourceRanges?: string[];
 }
 
+/** Pods of this node and of others. */
+const manyPods = Array.from({ length: 20 }, (_, index) => `10.244.2.${index + 10}`);
+
 const testServices: Record<string, TestService> = {
-  local: { id: 1, address: "0.0.0.0", port: 30080, backends: ["10.244.1.5"], localCount: 1 },
-  remote: { id: 2, address: "0.0.0.0", port: 30081, backends: ["10.244.2.9"], localCount: 0 },
-  empty: { id: 3, address: "0.0.0.0", port: 30082, backends: [], localCount: 0 },
+  local: { id: 1, address: "0.0.0.0", port: 30080, backends: ["10.244.1.5"] },
+  remote: { id: 2, address: "0.0.0.0", port: 30081, backends: ["10.244.2.9"] },
+  empty: { id: 3, address: "0.0.0.0", port: 30082, backends: [] },
   externalLocal: {
     id: 4,
     address: "0.0.0.0",
     port: 30083,
     backends: ["10.244.2.9"],
-    localCount: 0,
     flags: layout.serviceFlags.SERVICE_EXTERNAL_LOCAL,
   },
-  externalIp: { id: 5, address: "198.51.100.7", port: 443, backends: ["10.244.1.6"], localCount: 1 },
-  local6: { id: 6, address: "::", port: 30080, backends: ["fd10:244:0:1::5"], localCount: 1 },
-  outOfRange: { id: 7, address: "0.0.0.0", port: 8080, backends: ["10.244.1.5"], localCount: 1 },
-  beside: { id: 10, address: "0.0.0.0", port: 30086, backends: ["10.244.5.9"], localCount: 0 },
-  foreign: { id: 9, address: "0.0.0.0", port: 30085, backends: ["10.244.1.77"], localCount: 1 },
-  host: { id: 8, address: "0.0.0.0", port: 30084, backends: ["172.31.0.2"], localCount: 1 },
+  externalIp: { id: 5, address: "198.51.100.7", port: 443, backends: ["10.244.1.6"] },
+  local6: { id: 6, address: "::", port: 30080, backends: ["fd10:244:0:1::5"] },
+  outOfRange: { id: 7, address: "0.0.0.0", port: 8080, backends: ["10.244.1.5"] },
+  beside: { id: 10, address: "0.0.0.0", port: 30086, backends: ["10.244.5.9"] },
+  foreign: { id: 9, address: "0.0.0.0", port: 30085, backends: ["10.244.1.77"] },
+  host: { id: 8, address: "0.0.0.0", port: 30084, backends: ["172.31.0.2"] },
+  empty6: { id: 11, address: "::", port: 30082, backends: [] },
+  ranges: {
+    id: 12,
+    address: "198.51.100.8",
+    port: 443,
+    backends: ["10.244.1.6"],
+    flags: layout.serviceFlags.SERVICE_SOURCE_RANGES,
+    sourceRanges: ["192.0.2.64/26"],
+  },
+  remote6: { id: 23, address: "::", port: 30081, backends: ["fd10:244:0:2::9"] },
+  clusterLocal: { id: 13, address: "10.96.0.1", port: 80, backends: ["10.244.1.6"] },
+  clusterRemote: { id: 14, address: "10.96.0.2", port: 80, backends: ["10.244.2.9"] },
+  clusterSelf: { id: 15, address: "10.96.0.3", port: 80, backends: ["10.244.1.5"] },
+  clusterEmpty: { id: 16, address: "10.96.0.4", port: 80, backends: [] },
+  clusterHost: { id: 17, address: "10.96.0.5", port: 80, backends: ["172.31.0.2"] },
+  clusterNode: { id: 18, address: "10.96.0.6", port: 80, backends: ["172.31.0.3"] },
+  cluster6: { id: 19, address: "fd96::1", port: 80, backends: ["fd10:244:0:1::6"] },
+  many: { id: 20, address: "198.51.100.9", port: 80, backends: manyPods },
+  sticky: { id: 21, address: "198.51.100.10", port: 80, backends: manyPods, affinitySeconds: 600 },
+  stickyLocal: {
+    id: 22,
+    address: "198.51.100.11",
+    port: 80,
+    backends: manyPods,
+    localBackends: ["10.244.1.6", "10.244.1.5"],
+    affinitySeconds: 600,
+    flags: layout.serviceFlags.SERVICE_EXTERNAL_LOCAL,
+  },
 };
 
 function addService(object: BpfObject, service: TestService): void {
+  const { id, backends, localBackends = [], sourceRanges = [], affinitySeconds = 0 } = service;
   const generation = 1;
-  for (const [slot, address] of service.backends.entries())
+  const all = [...backends, ...localBackends];
+  const idOf = (address: string): number => id * 100 + all.indexOf(address);
+  for (const [slot, address] of all.entries())
     object
       .map(layout.maps.backends)
       .set(
-        layout.backendKey.encode({ serviceId: service.id, generation, slot }),
-        layout.backend.encode({ address: addressBytes(address), port: 8080, id: service.id * 10 + slot }),
+        layout.backendKey.encode({ serviceId: id, generation, slot }),
+        layout.backend.encode({ address: addressBytes(address), port: 8080, id: idOf(address) }),
       );
-  for (const protocol of [6, 17])
+  if (affinitySeconds > 0)
+    for (const address of all)
+      object.map(layout.maps.members).set(
+        layout.memberKey.encode({ serviceId: id, generation, backendId: idOf(address) }),
+        layout.member.encode({
+          cluster: backends.indexOf(address) + 1,
+          local: localBackends.indexOf(address) + 1,
+        }),
+      );
+  for (const text of sourceRanges) {
+    const { bytes, prefix } = parseCidr(text);
+    object
+      .map(layout.maps.sourceRanges)
+      .set(
+        layout.sourceRangeKey.encode({ prefixLength: 32 + 96 + prefix, serviceId: id, address: bytes }),
+        Uint8Array.of(1),
+      );
+  }
+  const tableSize = service === testServices.many ? maglevSize(backends.length) : 0;
+  const named = backends.map((name) => ({ name, weight: 1 }));
+  const table = tableSize === 0 ? new Uint16Array() : maglevTable(named, tableSize);
+  for (let chunk = 0; chunk * layout.maglevChunkSize < tableSize; chunk++) {
+    const slots = new Uint16Array(layout.maglevChunkSize);
+    slots.set(table.subarray(chunk * layout.maglevChunkSize, (chunk + 1) * layout.maglevChunkSize));
+    object
+      .map(layout.maps.maglev)
+      .set(
+        layout.maglevKey.encode({ serviceId: id, generation, chunk }),
+        layout.maglevChunk.encode({ slot: new Uint8Array(slots.buffer) }),
+      );
+  }
+  for (const protocol of [6, 17, 132])
     object.map(layout.maps.services).set(
       layout.serviceKey.encode({ address: addressBytes(service.address), port: service.port, protocol }),
       layout.service.encode({
-        id: service.id,
+        id,
         generation,
-        backendCount: service.backends.length,
-        localCount: service.localCount,
+        backendCount: backends.length,
+        localCount: localBackends.length,
         flags: service.flags ?? 0,
+        tableSize,
+        affinitySeconds,
       }),
     );
 }

@@ -2,10 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { addressBytes, addressText } from "../lib/addresses.ts";
-import { createLogger } from "../lib/log.ts";
 import {
-  backendKey,
-  backend as backendLayout,
   natEntry,
   natFlags,
   serviceKey,
@@ -15,63 +12,35 @@ import {
   tuple,
 } from "./datapath-layout.ts";
 import type { ServiceGroup } from "./service-model.ts";
-import { ServiceTable, type TableMap } from "./service-table.ts";
+import { ServiceTable } from "./service-table.ts";
+import { type MemoryMaps, memoryMaps, readServices } from "./testing-services.ts";
 
-/** A map in memory that calls back before each change. */
-class MemoryMap implements TableMap {
-  readonly data = new Map<string, Uint8Array>();
-  onChange: () => void = () => undefined;
-  entries(): [Uint8Array, Uint8Array][] {
-    return [...this.data].map(([key, value]) => [Buffer.from(key, "hex"), value]);
-  }
-  setMany(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void {
-    for (const [key, value] of entries) {
-      this.data.set(Buffer.from(key).toString("hex"), value);
-      this.onChange();
-    }
-  }
-  deleteMany(keys: readonly Uint8Array[]): void {
-    for (const key of keys) {
-      this.data.delete(Buffer.from(key).toString("hex"));
-      this.onChange();
-    }
-  }
-}
-
-const log = createLogger(() => undefined);
 const group = (key: string, address: string, backends: string[], port = 80): ServiceGroup => ({
   key,
+  since: "2026-01-01T00:00:00Z",
   protocol: 6,
   frontends: [{ address, port, protocol: 6, flags: 0, affinitySeconds: 0 }],
-  backends: backends.map((text) => ({ address: text, port: 8080, local: false })),
+  backends: backends.map((text) => ({ address: text, port: 8080, weight: 1 })),
+  localBackends: [],
+  known: backends.map((text) => `${text} 8080`),
+  sourceRanges: [],
+  table: false,
 });
 
 describe("the service maps", () => {
-  let maps: { services: MemoryMap; backends: MemoryMap; nat: MemoryMap; socketNat: MemoryMap };
+  let maps: MemoryMaps;
   let table: ServiceTable;
-  /** What a lookup would find: `address:port` to backends; throws when a slot is missing. */
+  /** What a lookup would find: `address:port` to backends; throws when something is missing. */
   const lookup = () =>
     Object.fromEntries(
-      maps.services.entries().map(([key, value]) => {
-        const { address, port } = serviceKey.decode(key);
-        const { id, generation, backendCount } = serviceLayout.decode(value);
-        const found = Array.from({ length: backendCount }, (_, slot) => {
-          const slotKey = Buffer.from(backendKey.encode({ serviceId: id, generation, slot })).toString("hex");
-          const backend = maps.backends.data.get(slotKey);
-          assert.ok(backend, `slot ${slot} of service ${id} is missing`);
-          return addressText(backendLayout.decode(backend).address);
-        });
-        return [`${addressText(address)}:${port}`, found];
-      }),
+      readServices(maps).map(({ address, port, cluster }) => [
+        `${address}:${port}`,
+        cluster.map((backend) => backend.split(" ")[0]!),
+      ]),
     );
   beforeEach(() => {
-    maps = {
-      services: new MemoryMap(),
-      backends: new MemoryMap(),
-      nat: new MemoryMap(),
-      socketNat: new MemoryMap(),
-    };
-    table = new ServiceTable(maps, log);
+    maps = memoryMaps();
+    table = new ServiceTable(maps);
     for (const map of Object.values(maps)) map.onChange = () => void lookup();
   });
 
@@ -90,9 +59,16 @@ describe("the service maps", () => {
     assert.deepEqual(lookup(), {});
   });
 
-  test("an address taken twice stays with the first, and goes to the second when it is free", () => {
-    table.apply([group("a", "10.96.0.1", ["10.0.0.1"]), group("b", "10.96.0.1", ["10.0.0.2"])]);
+  test("an address taken twice is that of the older, whoever comes first, and goes to the other when it is free", () => {
+    const young = { ...group("0", "10.96.0.1", ["10.0.0.2"]), since: "2026-01-02T00:00:00Z" };
+    table.apply([young]);
+    table.apply([group("a", "10.96.0.1", ["10.0.0.1"])]);
     assert.deepEqual(lookup(), { "10.96.0.1:80": ["10.0.0.1"] });
+    assert.deepEqual(table.problems, [
+      { group: "0", message: "10.96.0.1 port 80/TCP is that of a, which is older" },
+    ]);
+    table.apply([young]);
+    assert.deepEqual([lookup(), table.problems.length], [{ "10.96.0.1:80": ["10.0.0.1"] }, 1]);
     table.apply([], ["a"]);
     assert.deepEqual(lookup(), { "10.96.0.1:80": ["10.0.0.2"] });
   });
@@ -101,7 +77,7 @@ describe("the service maps", () => {
     table.apply([group("a", "10.96.0.1", ["10.0.0.1"]), group("b", "10.96.0.2", ["10.0.0.2"])]);
     const idOf = () => serviceLayout.decode(maps.services.entries()[0]![1]).id;
     const before = idOf();
-    const next = new ServiceTable(maps, log);
+    const next = new ServiceTable(maps);
     next.inherit();
     next.apply([group("a", "10.96.0.1", ["10.0.0.9"]), group("c", "10.96.0.3", ["10.0.0.3"])]);
     assert.equal(lookup()["10.96.0.2:80"]?.[0], "10.0.0.2");
@@ -111,10 +87,111 @@ describe("the service maps", () => {
     assert.equal(maps.backends.data.size, 2);
   });
 
+  const rich = (key: string, address: string, backends: string[]): ServiceGroup => {
+    const made = group(key, address, backends);
+    const frontends = made.frontends.map((frontend) => ({ ...frontend, affinitySeconds: 60, flags: 8 | 2 }));
+    const localBackends = made.backends.slice(0, 1);
+    return { ...made, frontends, localBackends, sourceRanges: ["192.0.2.0/24"], table: true };
+  };
+
   test("clearing leaves nothing", () => {
-    table.apply([group("a", "10.96.0.1", ["10.0.0.1"])]);
+    table.apply([rich("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2"]), group("b", "10.96.0.2", ["10.0.0.1"])]);
+    assert.deepEqual(
+      table.fill.map(({ entries }) => entries),
+      [2, 4, 4, 2, 1],
+    );
     table.clear();
-    assert.equal(maps.services.data.size + maps.backends.data.size, 0);
+    for (const [name, map] of Object.entries(maps)) assert.equal(map.data.size, 0, name);
+    assert.deepEqual(
+      table.fill.map(({ entries }) => entries),
+      [0, 0, 0, 0, 0],
+    );
+  });
+
+  test("table, members and ranges follow, and the next agent drops those of the last", () => {
+    table.apply([rich("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2", "10.0.0.3"])]);
+    table.apply([{ ...rich("a", "10.96.0.1", ["10.0.0.2", "10.0.0.3"]), sourceRanges: ["198.51.100.0/24"] }]);
+    const sizes = () =>
+      [maps.backends, maps.maglev, maps.members, maps.sourceRanges].map(({ data }) => data.size);
+    assert.deepEqual(sizes(), [3, 4, 2, 1]);
+    const [seen] = readServices(maps);
+    assert.deepEqual(seen?.ranges, ["198.51.100.0/24"]);
+    assert.deepEqual(new Set(seen.table), new Set([0, 1]));
+    const next = new ServiceTable(maps);
+    next.inherit();
+    next.apply([group("a", "10.96.0.1", ["10.0.0.2"])]);
+    next.prune();
+    assert.deepEqual(sizes(), [1, 0, 0, 0]);
+  });
+
+  test("what somebody else removed, changed or added is mended", () => {
+    table.apply([rich("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2"]), group("b", "10.96.0.2", ["10.0.0.3"])]);
+    assert.deepEqual(table.verify(), { mended: [], removed: 0 });
+    const sorted = () => readServices(maps).toSorted((a, b) => (a.address < b.address ? -1 : 1));
+    const seen = () => JSON.stringify(sorted());
+    const before = seen();
+    for (const map of Object.values(maps)) map.onChange = () => undefined;
+    for (const name of ["services", "backends", "maglev", "members", "sourceRanges"] as const) {
+      maps[name].data.delete([...maps[name].data.keys()][0]!);
+      assert.equal(table.verify().mended.length, 1, name);
+      assert.equal(seen(), before);
+    }
+    const [slot, value] = [...maps.backends.data][0]!;
+    maps.backends.data.set(
+      slot,
+      Uint8Array.from(value, (byte) => byte ^ 1),
+    );
+    maps.services.data.set("ff".repeat(20), new Uint8Array(20));
+    const { mended, removed } = table.verify();
+    assert.deepEqual([mended.length, removed], [1, 1]);
+    assert.equal(seen(), before);
+    assert.deepEqual(table.verify(), { mended: [], removed: 0 });
+  });
+
+  test("a service that does not fit is refused and told, and fits when another goes", () => {
+    maps.backends.capacity = 8;
+    table.apply([group("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2"]), group("b", "10.96.0.2", ["10.0.0.3"])]);
+    table.apply([group("b", "10.96.0.2", ["10.0.0.3", "10.0.0.4", "10.0.0.5"])]);
+    assert.deepEqual(lookup(), { "10.96.0.1:80": ["10.0.0.1", "10.0.0.2"], "10.96.0.2:80": ["10.0.0.3"] });
+    assert.match(
+      table.problems[0]!.message,
+      /no room for it: backends has 3 of 4 entries and would need 2 more/,
+    );
+    table.apply([], ["a"]);
+    assert.deepEqual(lookup(), { "10.96.0.2:80": ["10.0.0.3", "10.0.0.4", "10.0.0.5"] });
+    assert.deepEqual(table.problems, []);
+  });
+
+  test("10,000 endpoints are one service's", () => {
+    const many = Array.from({ length: 10_000 }, (_, index) => `10.${1 + (index >> 8)}.${index & 255}.1`);
+    for (const map of Object.values(maps)) map.onChange = () => undefined;
+    table.apply([group("a", "10.96.0.1", many)]);
+    assert.equal(lookup()["10.96.0.1:80"]?.length, 10_000);
+    table.apply([group("a", "10.96.0.1", [...many, ...many.map((text) => text.replace(/1$/, "2"))])]);
+    assert.equal(maps.backends.data.size, 20_000);
+  });
+
+  test("who ends sockets is told of TCP endpoints that are no more, and not of those that only end", () => {
+    const told: string[][] = [];
+    let changed: ReadonlySet<string> = new Set();
+    table = new ServiceTable(maps, ({ tcp }) => {
+      changed = tcp;
+      told.push([...tcp].map((name) => name.split(" ")[1]!));
+    });
+    const both = group("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2"]);
+    table.apply([both]);
+    // The first one ends: it serves no more, and is still there.
+    table.apply([{ ...group("a", "10.96.0.1", ["10.0.0.2"]), known: both.known }]);
+    assert.deepEqual(told, []);
+    table.apply([group("a", "10.96.0.1", ["10.0.0.2"])]);
+    assert.deepEqual(told, [[Buffer.from(addressBytes("10.0.0.1")).toString("hex")]]);
+    const [name] = changed;
+    assert.deepEqual(table.known(changed), new Set());
+    table.apply([both]);
+    assert.deepEqual(table.known(changed), new Set([name]), "it was only on its way to another slice");
+    // The Service goes, its endpoints may well live: what is connected to them stays.
+    table.apply([], ["a"]);
+    assert.equal(told.length, 1);
   });
 
   describe("when UDP backends go", () => {
@@ -173,9 +250,14 @@ describe("the service maps", () => {
 
     test("their flows and sockets are forgotten", () => {
       table.apply([udpGroup("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2"])]);
+      const told: unknown[] = [];
+      table = new ServiceTable(maps, ({ udp: sockets }) => told.push(...sockets));
+      table.inherit();
+      table.apply([udpGroup("a", "10.96.0.1", ["10.0.0.1", "10.0.0.2"])]);
       addFlow(idOf("10.96.0.1"), "10.0.0.1");
       table.apply([udpGroup("a", "10.96.0.1", ["10.0.0.2"])]);
       assert.deepEqual(left(), [0, 0]);
+      assert.deepEqual(told, [{ cookie: 7n, port: 8080 }]);
     });
 
     test("those of a backend that stays remain, as do those of another service and TCP's", () => {
@@ -220,7 +302,7 @@ describe("the service maps", () => {
       addFlow(idOf("10.96.0.2"), "10.0.0.2");
       table.apply([], ["a"]);
       assert.deepEqual(left(), [2, 1]);
-      const next = new ServiceTable(maps, log);
+      const next = new ServiceTable(maps);
       next.inherit();
       next.apply([udpGroup("b", "10.96.0.2", ["10.0.0.3"])]);
       assert.deepEqual(left(), [2, 1]);

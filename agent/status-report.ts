@@ -5,6 +5,10 @@ import type { Modes } from "./config.ts";
 import type { AttachmentReport } from "./datapath.ts";
 import type { Condition } from "./node-mode.ts";
 import type { NodeNetworkReport } from "./node-reconciler.ts";
+import type { ServiceProblem } from "./service-table.ts";
+
+/** Most of them that the status tells. */
+const mostProblems = 20;
 
 /** What the agent knows of itself at one moment. */
 export interface AgentState {
@@ -18,6 +22,7 @@ export interface AgentState {
   /** Why services are not as asked for; undefined when they are. */
   servicesProblem: string | undefined;
   serviceSize: { groups: number; frontends: number; backends: number };
+  serviceProblems: readonly ServiceProblem[];
   network: NodeNetworkReport | undefined;
   /** The other nodes whose pods are ours, as far as routes lead there. */
   activePeers: readonly string[];
@@ -43,6 +48,10 @@ export function reportOf(state: AgentState): NodeStatusReport {
   const sockets = state.attachments.filter(({ kind }) => kind === "cgroup");
   const devices = state.attachments.filter(({ kind }) => kind !== "cgroup");
   const problem = state.podNetworkProblem ?? state.servicesProblem;
+  const problems = [
+    ...(network?.problems ?? []),
+    ...state.serviceProblems.slice(0, mostProblems).map(({ group, message }) => `${group}: ${message}`),
+  ];
   return {
     observedGeneration: state.generation,
     agentVersion: VERSION,
@@ -56,12 +65,7 @@ export function reportOf(state: AgentState): NodeStatusReport {
       ),
       condition("PodNetworkReady", state.podNetworkProblem, "PodsGetInterfaces", "NotReady"),
       condition("ServicesReady", state.servicesProblem, "AsConfigured", "NotReady"),
-      condition(
-        "Healthy",
-        network !== undefined && network.problems.length > 0 ? network.problems.join("; ") : undefined,
-        "NoProblems",
-        "Problems",
-      ),
+      condition("Healthy", problems.length > 0 ? problems.join("; ") : undefined, "NoProblems", "Problems"),
     ],
     layers: {
       podNetwork: {

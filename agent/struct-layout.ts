@@ -49,7 +49,7 @@ export function bytes(size: number, align = 1): Field<Uint8Array> {
     align,
     write(view, offset, value) {
       if (value.length !== size) throw new RangeError(`expected ${size} bytes, got ${value.length}`);
-      new Uint8Array(view.buffer, view.byteOffset + offset, size).set(value);
+      for (let index = 0; index < size; index++) view.setUint8(offset + index, value[index]!);
     },
     read: (view, offset) => Uint8Array.from(new Uint8Array(view.buffer, view.byteOffset + offset, size)),
   };
@@ -86,16 +86,21 @@ export function struct<F extends Fields>(name: string, fields: F): StructLayout<
   }
   if (size % align !== 0) throw new RangeError(`${name}: unnamed padding at its end`);
   const entries = Object.entries(fields);
+  const places = entries.map(([key, field]) => ({ key, field, at: offsets[key]! }));
   const write = (view: DataView, offset: number, value: Partial<ValueOf<F>>): void => {
-    for (const [key, field] of entries) {
+    for (let index = 0; index < places.length; index++) {
+      const { key, field, at } = places[index]!;
       const part = value[key];
-      if (part !== undefined) field.write(view, offset + offsets[key]!, part);
+      if (part !== undefined) field.write(view, offset + at, part);
     }
   };
   const read = (view: DataView, offset: number): ValueOf<F> =>
     Object.fromEntries(
       entries.map(([key, field]) => [key, field.read(view, offset + offsets[key]!)]),
     ) as ValueOf<F>;
+  // Written in one place and copied out: a view for each value would cost more than the writing.
+  const scratch = new Uint8Array(size);
+  const scratchView = new DataView(scratch.buffer);
   return {
     name,
     size,
@@ -105,9 +110,9 @@ export function struct<F extends Fields>(name: string, fields: F): StructLayout<
     write,
     read,
     encode(value) {
-      const data = new Uint8Array(size);
-      write(new DataView(data.buffer), 0, value);
-      return data;
+      scratch.fill(0);
+      write(scratchView, 0, value);
+      return scratch.slice();
     },
     decode(data) {
       if (data.length < size) throw new RangeError(`${name}: ${data.length} bytes, expected ${size}`);

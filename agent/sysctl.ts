@@ -88,3 +88,12 @@ export function restoreSysctls(place: SysctlPlace = onNode): string[] {
   rmSync(place.recordFile, { force: true });
   return restored;
 }
+
+/** The ports that the kernel gives to the node's own connections. */
+export function ephemeralPorts({
+  sysFolder,
+}: Pick<SysctlPlace, "sysFolder"> = onNode): [first: number, last: number] {
+  const text = readFileSync(join(sysFolder, "net/ipv4/ip_local_port_range"), "utf8");
+  const [first, last] = text.trim().split(/\s+/).map(Number);
+  return [first!, last!];
+}

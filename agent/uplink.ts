@@ -10,6 +10,8 @@ export interface Uplink {
   name: string;
   ifindex: number;
   mtu: number;
+  /** Kind of a virtual device, as `ip link` says it; undefined for hardware. */
+  kind?: string;
   addresses: string[];
   /** What the device reaches without a router, from its own addresses. */
   onLink: Cidr[];
@@ -40,6 +42,7 @@ export async function findUplinks(own: NodeFacts): Promise<Uplink[]> {
       name: link.ifname,
       ifindex: link.ifindex,
       mtu: link.mtu,
+      kind: link.linkinfo?.info_kind,
       addresses: own.map(({ local }) => local),
       onLink: own.map(({ local, prefixlen }) => parseCidr(`${local}/${prefixlen}`)),
     };

@@ -1,77 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The uplink: node ports and external addresses from outside, replies to masqueraded flows, routed pod traffic. The
 // overlay device of another pod network, while one is there, is an uplink too.
-#include "lib/new-flow.h"
-
-static __always_inline bool in_node_port_range(__be16 port)
-{
-	__u16 host_order = bpf_ntohs(port);
-	return host_order >= config.node_port_min && host_order <= config.node_port_max;
-}
-
-static __always_inline struct service *find_external_service(const struct packet *packet, bool to_host,
-							     struct service_key *key)
-{
-	key->address = packet->tuple.destination;
-	key->port = packet->tuple.destination_port;
-	key->protocol = packet->tuple.protocol;
-	struct service *service = bpf_map_lookup_elem(&sh_services, key);
-	if (service || !to_host)
-		return service;
-	key->address = unspecified_like(&packet->tuple.destination);
-	service = bpf_map_lookup_elem(&sh_services, key);
-	if (service && !(service->flags & SERVICE_HOST_PORT) && !in_node_port_range(key->port))
-		return NULL;
-	return service;
-}
-
-// Fills entry->to for a backend: replies of one on another node must come back through this node.
-static __always_inline int aim(const struct packet *packet, const struct backend *backend, struct nat_entry *entry)
-{
-	entry->to = packet->tuple;
-	entry->to.destination = backend->address;
-	entry->to.destination_port = backend->port;
-	struct endpoint *endpoint = find_endpoint(&backend->address);
-	if (endpoint) {
-		set_translated(endpoint->ifindex);
-		return 0;
-	}
-	struct ipcache_entry *owner = find_owner(&backend->address);
-	if (is_foreign_pod(owner)) // its replies leave by to_netdev
-		return 0;
-	entry->to.source = *own_address(packet_is_ipv4(packet), is_tunnelled(owner));
-	return choose_port(&packet->tuple, entry);
-}
-
-// A new flow to a service: chooses a backend and remembers it.
-static __noinline int serve(struct __sk_buff *skb, struct packet *packet, struct service *service,
-			    struct service_key *key)
-{
-	struct scratch *scratch = scratch_of_cpu();
-	if (!service || !key || !scratch)
-		return DROP_NO_BACKEND;
-	struct nat_entry *entry = &scratch->entry;
-	__builtin_memset(entry, 0, sizeof(*entry));
-	scratch->seen = packet->tuple;
-	entry->last_seen_ns = bpf_ktime_get_ns();
-	entry->flags = NAT_SERVICE;
-	entry->service_id = service->id;
-	bool local_only = service->flags & SERVICE_EXTERNAL_LOCAL;
-	struct backend *backend = choose_backend(key, service, local_only, hash_tuple(&scratch->seen));
-	if (!backend)
-		return DROP_NO_BACKEND;
-	entry->backend_id = backend->id;
-	int reason = aim(packet, backend, entry);
-	if (!reason)
-		reason = remember(&scratch->seen, entry);
-	return reason ? reason : rewrite(skb, packet, &entry->to);
-}
-
-// While kube-proxy's connections live on, netfilter keeps those that did not begin here.
-static __always_inline bool is_handed_over(const struct packet *packet)
-{
-	return (config.flags & CONFIG_HANDOVER) && packet->tuple.protocol == IPPROTO_TCP && !starts_connection(packet);
-}
+#include "lib/arrive.h"
+#include "lib/dsr-learn.h"
+#include "lib/serve.h"
 
 // Remembers what netfilter keeps, so that it keeps it when everything else is ours.
 static __noinline int leave_to_netfilter(const struct packet *packet)
@@ -84,7 +16,7 @@ static __noinline int leave_to_netfilter(const struct packet *packet)
 	entry->to = packet->tuple;
 	entry->last_seen_ns = bpf_ktime_get_ns();
 	entry->flags = NAT_FOREIGN;
-	bpf_map_update_elem(&sh_nat, &packet->tuple, entry, BPF_ANY);
+	put_flow(&packet->tuple, entry);
 	return TC_NEXT;
 }
 
@@ -102,11 +34,25 @@ static __noinline void end_service_flow(const struct packet *packet)
 	if (!reply || !(reply->flags & NAT_SERVICE) || !(reply->flags & NAT_REVERSE))
 		return;
 	scratch->seen = reversed(&reply->to);
-	bpf_map_delete_elem(&sh_nat, &scratch->seen);
-	bpf_map_delete_elem(&sh_nat, &scratch->key);
+	remove_flow(&scratch->seen);
+	remove_flow(&scratch->key);
 }
 
-static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bool to_host)
+// Makes the packet what its flow says; returns 0 or a reason to drop.
+static __always_inline int follow_flow(struct __sk_buff *skb, struct packet *packet, const struct nat_entry *flow)
+{
+	struct scratch *scratch = scratch_of_cpu();
+	if (!scratch)
+		return DROP_TRANSLATE_FAILED;
+	bool tells = tells_service(flow, packet);
+	scratch->seen = packet->tuple;
+	scratch->key = flow->to;
+	int failed = rewrite(skb, packet, &scratch->key);
+	return !failed && tells ? tell_service(skb, packet) : failed;
+}
+
+// `target`: flags of the endpoint that the packet is for; 0 when it is for no address of this node.
+static __noinline int translate(struct __sk_buff *skb, struct packet *packet, __u32 target)
 {
 	resolve_fragment(packet);
 	struct nat_entry *flow = find_flow(packet);
@@ -117,8 +63,7 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bo
 	}
 	if (flow) {
 		__u32 reason = flow->flags & NAT_REVERSE ? FORWARD_REVERSE : FORWARD_SERVICE;
-		struct tuple to = flow->to;
-		int failed = rewrite(skb, packet, &to);
+		int failed = follow_flow(skb, packet, flow);
 		if (failed)
 			return drop(skb, DIRECTION_INGRESS, failed);
 		return deliver(skb, packet, DIRECTION_INGRESS, reason);
@@ -129,20 +74,19 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, bo
 			return deliver(skb, packet, DIRECTION_INGRESS, FORWARD_REVERSE);
 		return done == TRANSLATE_FAILED ? drop(skb, DIRECTION_INGRESS, DROP_TRANSLATE_FAILED) : TC_NEXT;
 	}
-	bool can_serve = packet->tuple.protocol == IPPROTO_TCP || packet->tuple.protocol == IPPROTO_UDP;
-	if (!(config.flags & CONFIG_NODE_PORTS) || !can_serve || !(packet->flags & PACKET_PORTS))
+	if (!(config.flags & CONFIG_NODE_PORTS) || !can_be_served(packet))
 		return TC_NEXT;
 	struct service_key key = {};
-	struct service *service = find_external_service(packet, to_host, &key);
+	struct service *service = find_packet_service(packet, target, &key);
 	if (!service) {
 		end_service_flow(packet);
 		return TC_NEXT;
 	}
 	if (is_handed_over(packet))
 		return leave_to_netfilter(packet);
-	int failed = serve(skb, packet, service, &key);
+	int failed = serve(skb, packet, service, &key, false);
 	if (failed)
-		return drop(skb, DIRECTION_INGRESS, failed);
+		return not_served(skb, packet, DIRECTION_INGRESS, failed);
 	return deliver(skb, packet, DIRECTION_INGRESS, FORWARD_SERVICE);
 }
 
@@ -166,12 +110,43 @@ SEC("tc") int from_netdev(struct __sk_buff *skb)
 		struct endpoint *source = find_endpoint(&packet.tuple.source);
 		if (source && !(source->flags & ENDPOINT_HOST))
 			return drop(skb, DIRECTION_INGRESS, DROP_INVALID_SOURCE_IP);
+		int learned = 0;
+		if ((config.flags & CONFIG_DSR) && has_options(&packet))
+			learned = learn_service(skb, &packet);
+		if (learned > 0)
+			return drop(skb, DIRECTION_INGRESS, learned);
+		if (may_be_translated(target->ifindex)) {
+			if (!learned)
+				end_service_flow(&packet);
+			return to_translated_pod(skb, &packet);
+		}
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
-		if (may_be_translated(target->ifindex))
-			end_service_flow(&packet);
 		return to_local_pod(skb, &packet, target);
 	}
-	return translate(skb, &packet, target != NULL);
+	return translate(skb, &packet, target ? target->flags : 0);
+}
+
+// The node's own SCTP to a service: no socket program translates it. Where a program at egress cannot lead (to a server of
+// the node itself, or an answer that nobody serves) it is dropped.
+static __noinline int serve_host(struct __sk_buff *skb, struct packet *packet)
+{
+	struct service_key key = {};
+	struct nat_entry *flow = find_flow(packet);
+	struct service *service = flow ? NULL : find_packet_service(packet, 0, &key);
+	if (!flow && !service)
+		return TC_NEXT;
+	int failed = flow ? follow_flow(skb, packet, flow) : serve(skb, packet, service, &key, false);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed == REJECT ? DROP_NO_BACKEND : failed);
+	struct endpoint *endpoint = find_endpoint(&packet->tuple.destination);
+	if (!endpoint)
+		return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_SERVICE);
+	if (endpoint->flags & ENDPOINT_HOST)
+		return drop(skb, DIRECTION_EGRESS, DROP_UNKNOWN_TARGET);
+	write_bytes(skb, 0, endpoint->mac, 6);
+	write_bytes(skb, 6, endpoint->host_mac, 6);
+	count(skb, DIRECTION_EGRESS, FORWARD_SERVICE);
+	return bpf_redirect(endpoint->ifindex, 0);
 }
 
 // Replies of backends in the node's own namespace (hostNetwork pods) leave by the stack: translate them back.
@@ -190,6 +165,9 @@ SEC("tc") int to_netdev(struct __sk_buff *skb)
 	if (!(packet.flags & PACKET_PORTS))
 		return TC_NEXT;
 	struct nat_entry *flow = bpf_map_lookup_elem(&sh_nat, &packet.tuple);
+	if (packet.tuple.protocol == IPPROTO_SCTP && (config.flags & CONFIG_NODE_PORTS) &&
+	    (!flow || !(flow->flags & NAT_REVERSE)))
+		return serve_host(skb, &packet);
 	if (!flow || !(flow->flags & NAT_REVERSE) || !(flow->flags & NAT_SERVICE))
 		return TC_NEXT;
 	refresh(flow, &packet);

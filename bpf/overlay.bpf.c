@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The VXLAN device: what comes from other nodes, and what the node's own stack sends to their pods.
-#include "lib/nat.h"
+#include "lib/arrive.h"
+#include "lib/dsr-learn.h"
 
 // The node that sent this tunnel packet must be the one on which the inner source lives.
 static __always_inline int check_sender(struct __sk_buff *skb, const struct packet *packet)
@@ -15,9 +16,13 @@ static __always_inline int check_sender(struct __sk_buff *skb, const struct pack
 		__builtin_memcpy(sender.word, key.remote_ipv6, 16);
 	}
 	struct ipcache_entry *owner = find_owner(&packet->tuple.source);
-	if (!owner || !same_address(&owner->tunnel_endpoint, &sender))
+	if (owner && same_address(&owner->tunnel_endpoint, &sender))
+		return 0;
+	// A node hands on what clients beyond the cluster send to a service.
+	if (!(config.flags & CONFIG_DSR) || (owner && (owner->flags & IPCACHE_IN_CLUSTER)))
 		return DROP_UNKNOWN_SENDER;
-	return 0;
+	struct ipcache_entry *node = find_owner(&sender);
+	return node && same_address(&node->tunnel_endpoint, &sender) ? 0 : DROP_UNKNOWN_SENDER;
 }
 
 SEC("tc") int from_overlay(struct __sk_buff *skb)
@@ -36,6 +41,13 @@ SEC("tc") int from_overlay(struct __sk_buff *skb)
 		return pass(skb, DIRECTION_INGRESS, FORWARD_STACK);
 	}
 	if (!(endpoint->flags & ENDPOINT_HOST)) {
+		if ((config.flags & CONFIG_DSR) && has_options(&packet)) {
+			failed = learn_service(skb, &packet);
+			if (failed > 0)
+				return drop(skb, DIRECTION_INGRESS, failed);
+		}
+		if (may_be_translated(endpoint->ifindex))
+			return to_translated_pod(skb, &packet);
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
 		return to_local_pod(skb, &packet, endpoint);
 	}

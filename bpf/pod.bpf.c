@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The host side of a pod's veth pair: what the pod sends, and what the stack sends to the pod.
-#include "lib/new-flow.h"
+#include "lib/serve.h"
 
 // ARP asks and tells about the pod's own addresses only; the stack answers for the gateway.
 static __always_inline int from_pod_arp(struct __sk_buff *skb)
@@ -66,8 +66,48 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *packet)
 	set_translated(skb->ifindex);
 	int reason = choose_port(&scratch->seen, entry);
 	if (!reason)
-		reason = remember(&scratch->seen, entry);
+		reason = remember(scratch);
 	return reason ? reason : rewrite(skb, packet, &entry->to);
+}
+
+static __always_inline int to_endpoint(struct __sk_buff *skb, struct packet *packet, const struct endpoint *target)
+{
+	if (target->flags & ENDPOINT_HOST)
+		return pass(skb, DIRECTION_EGRESS, FORWARD_HOST);
+	count(skb, DIRECTION_EGRESS, FORWARD_LOCAL);
+	return to_local_pod(skb, packet, target);
+}
+
+// As an endpoint's flags: node ports of other nodes answer, their host ports are their own.
+enum { REMOTE_NODE = ENDPOINT_HOST | ENDPOINT_NODE_PORTS, NO_SERVICE = -2 };
+
+// Services have addresses that are nobody's; only what has no socket program goes to node ports by packets.
+static __always_inline bool may_be_service(const struct packet *packet, const struct endpoint *target,
+					   const struct ipcache_entry *owner)
+{
+	if (!can_be_served(packet))
+		return false;
+	if (!target && !owner)
+		return true;
+	if (packet->tuple.protocol != IPPROTO_SCTP)
+		return false;
+	return target ? target->flags & ENDPOINT_HOST : owner->flags & IPCACHE_NODE;
+}
+
+// A pod's packet to a service that its socket did not translate: other protocols, source ranges, virtual machines.
+static __noinline int serve_pod(struct __sk_buff *skb, struct packet *packet, __u32 target)
+{
+	struct service_key key = {};
+	struct service *service = find_packet_service(packet, target, &key);
+	if (!service)
+		return NO_SERVICE;
+	if (is_handed_over(packet))
+		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
+	set_translated(skb->ifindex);
+	int failed = serve(skb, packet, service, &key, true);
+	if (failed)
+		return not_served(skb, packet, DIRECTION_EGRESS, failed);
+	return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_SERVICE);
 }
 
 // What leaves the node, or comes back from a translated flow.
@@ -91,7 +131,15 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 		if (done == TRANSLATE_FAILED)
 			return drop(skb, DIRECTION_EGRESS, DROP_TRANSLATE_FAILED);
 	}
-	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
+	struct endpoint *target = find_endpoint(&packet->tuple.destination);
+	struct ipcache_entry *owner = target ? NULL : find_owner(&packet->tuple.destination);
+	if ((config.flags & CONFIG_POD_SERVICES) && may_be_service(packet, target, owner)) {
+		int done = serve_pod(skb, packet, target ? target->flags : owner ? REMOTE_NODE : 0);
+		if (done != NO_SERVICE)
+			return done;
+	}
+	if (target)
+		return to_endpoint(skb, packet, target);
 	if (is_foreign_pod(owner))
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 	struct route route;
@@ -147,20 +195,29 @@ SEC("tc") int from_pod(struct __sk_buff *skb)
 	if (is_loopback(destination) || is_loopback(source))
 		return drop(skb, DIRECTION_EGRESS, DROP_INVALID_PACKET);
 	struct endpoint *target = find_endpoint(destination);
-	if (target && (target->flags & ENDPOINT_HOST))
-		return pass(skb, DIRECTION_EGRESS, FORWARD_HOST);
-	if (packet.ttl <= 1) // the stack says "time exceeded"
+	bool for_host = target && (target->flags & ENDPOINT_HOST);
+	if (packet.ttl <= 1 && !for_host) // the stack says "time exceeded"
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
-	if (target) {
-		count(skb, DIRECTION_EGRESS, FORWARD_LOCAL);
-		return to_local_pod(skb, &packet, target);
-	}
+	bool sctp_to_host = for_host && packet.tuple.protocol == IPPROTO_SCTP;
+	if (target && !sctp_to_host && !may_be_translated(skb->ifindex))
+		return to_endpoint(skb, &packet, target);
 	return leave(skb, &packet);
 }
 
+// Replies that came through the stack, of the node itself or of another pod network's pods, are translated back here.
 SEC("tc") int to_pod(struct __sk_buff *skb)
 {
-	return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
+	bool is_ip = skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6);
+	struct packet packet = {};
+	if (!is_ip || !may_be_translated(skb->ifindex) || parse(skb, &packet))
+		return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
+	resolve_fragment(&packet);
+	struct nat_entry *flow = find_flow(&packet);
+	if (!flow || !(flow->flags & NAT_REVERSE))
+		return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
+	struct tuple to = flow->to;
+	int failed = rewrite(skb, &packet, &to);
+	return failed ? drop(skb, DIRECTION_INGRESS, failed) : pass(skb, DIRECTION_INGRESS, FORWARD_REVERSE);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -40,6 +40,8 @@ enum reason {
 	FORWARD_MASQUERADED = 8, // as WORLD, source translated
 	FORWARD_SERVICE = 9, // a node port or external address, translated to a backend
 	FORWARD_REVERSE = 10, // a reply, translated back
+	FORWARD_REJECTED = 11, // a service without backends: the client was told so
+	FORWARD_TURNED = 12, // as SERVICE or REVERSE, back out of the uplink by its driver (XDP)
 	DROP_INVALID_SOURCE_MAC = 130,
 	DROP_INVALID_SOURCE_IP = 132,
 	DROP_POLICY_DENIED = 133,
@@ -55,11 +57,13 @@ enum reason {
 	DROP_FIB_FAILED = 169,
 	DROP_INVALID_IDENTITY = 171,
 	DROP_UNKNOWN_SENDER = 172, // tunnel packet whose source does not live on the sending node
+	DROP_SOURCE_RANGE = 177, // not in the service's loadBalancerSourceRanges
 };
 
 // A pod of this node, or one of the node's own addresses. Map sh_endpoints: address -> endpoint.
 enum endpoint_flag {
 	ENDPOINT_HOST = 1, // an address of the node itself: packets go to the stack
+	ENDPOINT_NODE_PORTS = 2, // one on which node ports answer
 };
 
 struct endpoint {
@@ -111,15 +115,18 @@ enum service_flag {
 	SERVICE_EXTERNAL_LOCAL = 1, // externalTrafficPolicy Local: from outside only to backends of this node
 	SERVICE_INTERNAL_LOCAL = 2, // internalTrafficPolicy Local
 	SERVICE_HOST_PORT = 4, // answers on a port outside the node port range
+	SERVICE_SOURCE_RANGES = 8, // only for clients in sh_source_ranges
+	SERVICE_WEIGHTED = 16, // backends have weights: sockets too choose by the table
 };
 
+// Slots 0 … backend_count - 1 are for the policy Cluster, the local_count slots after them for Local.
 struct service {
 	__u32 id;
 	__u32 generation; // which set of backend slots is the current one
-	__u16 backend_count; // slots 0 … backend_count - 1
-	__u16 local_count; // the first local_count slots are backends of this node
+	__u16 backend_count;
+	__u16 local_count;
 	__u16 flags; // enum service_flag
-	__u16 reserved;
+	__u16 table_size; // entries of the Maglev table over slots 0 … backend_count - 1; 0 is none
 	__u32 affinity_seconds; // ClientIP affinity; 0 is none
 };
 _Static_assert(sizeof(struct service) == 20, "service");
@@ -139,6 +146,59 @@ struct backend {
 	__u32 id; // stable number of (address, port, protocol), for statistics
 };
 _Static_assert(sizeof(struct backend) == 24, "backend");
+
+// Map sh_maglev: maglev_key -> slots. The table of a service (Eisenbud and others, "Maglev: A Fast and Reliable
+// Software Network Load Balancer", NSDI 2016) in pieces: the entry of a hash h is number h mod table_size.
+enum { MAGLEV_CHUNK = 256 };
+
+struct maglev_key {
+	__u32 service_id;
+	__u32 generation;
+	__u32 chunk; // number of the entry / MAGLEV_CHUNK
+};
+_Static_assert(sizeof(struct maglev_key) == 12, "maglev_key");
+
+struct maglev_chunk {
+	__u16 slot[MAGLEV_CHUNK];
+};
+_Static_assert(sizeof(struct maglev_chunk) == 512, "maglev_chunk");
+
+// Map sh_members, for services with affinity: in which slots a backend is, so that a client stays with it.
+struct member_key {
+	__u32 service_id;
+	__u32 generation;
+	__u32 backend_id;
+};
+_Static_assert(sizeof(struct member_key) == 12, "member_key");
+
+struct member {
+	__u16 cluster; // slot + 1 among those of the policy Cluster; 0: not among them
+	__u16 local; // the same among those of Local
+};
+_Static_assert(sizeof(struct member) == 4, "member");
+
+// Map sh_affinity, LRU: the backend that a client had last.
+struct affinity_key {
+	struct address client; // its address; for a socket the cookie of its network namespace in the first two words
+	__u32 service_id;
+	__u32 is_socket;
+};
+_Static_assert(sizeof(struct affinity_key) == 24, "affinity_key");
+
+struct affinity {
+	__u64 last_used_ns; // bpf_ktime_get_ns
+	__u32 backend_id;
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct affinity) == 16, "affinity");
+
+// Map sh_source_ranges: whom a service with SERVICE_SOURCE_RANGES serves. The value says nothing.
+struct source_range_key {
+	__u32 prefix_length; // bits of what follows: those of the address's 16-byte form and 32 more
+	__u32 service_id;
+	struct address address;
+};
+_Static_assert(sizeof(struct source_range_key) == 24, "source_range_key");
 
 // Map sh_lb_stats, per CPU: how often a backend was chosen. backend_id 0 counts what found no backend.
 struct lb_stats_key {
@@ -169,9 +229,29 @@ _Static_assert(sizeof(struct tuple) == 40, "tuple");
 enum nat_flag {
 	NAT_REVERSE = 1, // made for replies
 	NAT_SERVICE = 2, // made by a service, else by masquerading
-	NAT_CLOSING = 4, // FIN or RST seen
+	NAT_CLOSING = 4, // FIN seen in this direction
 	NAT_REPLIED = 8, // a reply was seen
 	NAT_FOREIGN = 16, // not ours: netfilter translates this connection, and goes on when new ones are ours
+	NAT_ENDED = 32, // FIN seen in both directions, or RST in one
+	NAT_DSR = 64, // the backend's node answers the client by itself: there is no entry for replies here
+};
+
+// Seconds without a packet after which a flow is given up; those of netfilter, with what kube-proxy sets of them.
+enum flow_timeout {
+	FLOW_TIMEOUT_TCP = 86400,
+	FLOW_TIMEOUT_TCP_CLOSING = 3600, // one end may still send
+	FLOW_TIMEOUT_OTHER = 180,
+	FLOW_TIMEOUT_UNREPLIED = 60,
+	FLOW_TIMEOUT_ENDED = 2,
+};
+
+// Map sh_flow_stats, per CPU, array of __u64: entries of sh_nat made and removed by programs, and removed by the agent.
+// What is missing was evicted because the map was full.
+enum flow_stat {
+	FLOW_MADE = 0,
+	FLOW_REMOVED = 1,
+	FLOW_COLLECTED = 2,
+	FLOW_STATS = 3,
 };
 
 struct nat_entry {
@@ -238,6 +318,9 @@ enum config_flag {
 	CONFIG_SET_RETVAL = 4, // bpf_set_retval is there (Linux 5.18): no backends answers ECONNREFUSED
 	CONFIG_NODE_PORTS = 8, // translate node ports and external addresses at the uplink
 	CONFIG_HANDOVER = 16, // connections that are not ours from their first packet on are netfilter's
+	CONFIG_POD_SERVICES = 32, // translate what pods send to a service as packets, past the sockets
+	CONFIG_DSR_TCP = 64, // direct server return
+	CONFIG_DSR_UDP = 128,
 };
 
 struct config {

@@ -21,12 +21,13 @@ static __always_inline int refuse(void)
 static __always_inline bool has_node_ports(struct bpf_sock_addr *ctx, const struct address *address,
 					   const struct service *service)
 {
-	if (is_loopback(address))
-		return bpf_get_netns_cookie(ctx) == config.host_netns_cookie;
+	if (is_loopback(address)) // of the node, see find_service
+		return true;
+	bool host_port = service->flags & SERVICE_HOST_PORT;
 	struct endpoint *endpoint = bpf_map_lookup_elem(&sh_endpoints, address);
 	if (endpoint && (endpoint->flags & ENDPOINT_HOST))
-		return true;
-	if (service->flags & SERVICE_HOST_PORT)
+		return host_port || (endpoint->flags & ENDPOINT_NODE_PORTS);
+	if (host_port)
 		return false;
 	struct ipcache_key key = { .prefix_length = 128, .address = *address };
 	struct ipcache_entry *entry = bpf_map_lookup_elem(&sh_ipcache, &key);
@@ -35,6 +36,9 @@ static __always_inline bool has_node_ports(struct bpf_sock_addr *ctx, const stru
 
 static __always_inline struct service *find_service(struct bpf_sock_addr *ctx, struct service_key *key)
 {
+	// A pod's loopback is its own, also where a host port has the node's.
+	if (is_loopback(&key->address) && bpf_get_netns_cookie(ctx) != config.host_netns_cookie)
+		return NULL;
 	struct service *service = bpf_map_lookup_elem(&sh_services, key);
 	if (service)
 		return service;
@@ -46,6 +50,12 @@ static __always_inline struct service *find_service(struct bpf_sock_addr *ctx, s
 	return service;
 }
 
+static __always_inline bool node_may_use(const struct service *service, const struct address *address)
+{
+	struct address own = is_ipv4(address) ? config.node_address4 : config.node_address6;
+	return may_use(service, &own);
+}
+
 // Chooses a backend for a connect or a datagram; on success *address and *port become the backend's.
 static __always_inline int translate(struct bpf_sock_addr *ctx, struct address *address, __be16 *port)
 {
@@ -55,18 +65,29 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, struct address *
 	struct service *service = find_service(ctx, &key);
 	if (!service)
 		return PROCEED;
+	__u64 netns = bpf_get_netns_cookie(ctx);
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	// One socket's datagrams stay with one backend; connections are spread.
 	__u32 hash = ctx->protocol == IPPROTO_UDP ? hash_word((__u32)cookie, (__u32)(cookie >> 32))
 						  : bpf_get_prandom_u32();
-	bool local_only = service->flags & SERVICE_INTERNAL_LOCAL;
-	struct backend *backend = choose_backend(&key, service, local_only, hash);
-	if (!backend)
+	struct affinity_key client = { .client.word = { (__u32)netns, (__u32)(netns >> 32) }, .is_socket = 1 };
+	struct chosen chosen = { .service = *service };
+	bool found = choose_backend(&key, &chosen, SERVICE_INTERNAL_LOCAL, hash, &client);
+	if (chosen.service.flags & SERVICE_SOURCE_RANGES) {
+		// A pod's address is known where its packets are: they are translated there.
+		if (netns != config.host_netns_cookie && (config.flags & CONFIG_POD_SERVICES))
+			return PROCEED;
+		if (netns == config.host_netns_cookie && !node_may_use(&chosen.service, address))
+			return refuse();
+	}
+	const struct backend *backend = &chosen.backend;
+	count_choice(chosen.service.id, found ? backend->id : 0);
+	if (!found)
 		return refuse();
 	struct socket_nat_key nat_key = {
 		.cookie = cookie, .address = backend->address, .port = backend->port, .protocol = ctx->protocol,
 	};
-	struct socket_nat nat = { .address = *address, .port = *port, .service_id = service->id };
+	struct socket_nat nat = { .address = *address, .port = *port, .service_id = chosen.service.id };
 	bpf_map_update_elem(&sh_socket_nat, &nat_key, &nat, BPF_ANY);
 	*address = backend->address;
 	*port = backend->port;

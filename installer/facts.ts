@@ -91,12 +91,41 @@ const isReady = ({ status, spec }: KubeObject): boolean =>
 
 /** Finds what the manifests need, values first, then the cluster. */
 export async function gatherFacts(kube: KubeClient, values: Values): Promise<ClusterFacts> {
-  const [apiServer, podCIDRs, serviceCIDRs] = await Promise.all([
+  const { services } = values;
+  const [apiServer, podCIDRs, serviceCIDRs, nodePortRange, nodePortAddresses] = await Promise.all([
     findApiServer(kube, values),
     values.clusterPodCIDRs.length > 0 ? values.clusterPodCIDRs : findPodCidrs(kube),
     findServiceCidrs(kube),
+    services.nodePortRange || findNodePortRange(kube),
+    services.nodePortAddresses.length > 0 ? services.nodePortAddresses : findNodePortAddresses(kube),
   ]);
-  return { ...apiServer, clusterPodCIDRs: podCIDRs, serviceCIDRs };
+  return { ...apiServer, clusterPodCIDRs: podCIDRs, serviceCIDRs, nodePortRange, nodePortAddresses };
+}
+
+/** The API server's flag, where its pod can be seen; else Kubernetes' default. */
+async function findNodePortRange(kube: KubeClient): Promise<string> {
+  const pods = await kube.list(resourcePath("v1", "pods", "kube-system"), {
+    labelSelector: "component=kube-apiserver",
+  });
+  const words: string[] = pods.items.flatMap(({ spec }) =>
+    (spec?.containers ?? []).flatMap(({ command, args }: any) => [...(command ?? []), ...(args ?? [])]),
+  );
+  const found = words.map((word) => /^--service-node-port-range=(\d+-\d+)$/.exec(word)?.[1]).find(Boolean);
+  return found ?? "30000-32767";
+}
+
+/** Where kube-proxy's node ports answer: what was reachable stays so, and what was not too. Empty: everywhere. */
+async function findNodePortAddresses(kube: KubeClient): Promise<string[]> {
+  const map = await kube.find(resourcePath("v1", "configmaps", "kube-system", "kube-proxy"));
+  let config: any;
+  try {
+    config = parse(map?.data?.["config.conf"] ?? "");
+  } catch {
+    return [];
+  }
+  const addresses = Array.isArray(config?.nodePortAddresses) ? config.nodePortAddresses : [];
+  if (addresses.length > 0) return addresses.map(String);
+  return config?.mode === "nftables" ? ["primary"] : [];
 }
 
 /** The API server's own address, so that the agent does not depend on the service routing it provides. */

@@ -66,6 +66,8 @@ describe("preflight ranges", () => {
     apiServerPort: 1,
     clusterPodCIDRs: ["10.244.0.0/16"],
     serviceCIDRs: ["10.96.0.0/16"],
+    nodePortRange: "30000-32767",
+    nodePortAddresses: [],
   };
   test("a clean cluster passes", () => {
     const nodes = [node("a", ["10.244.0.0/24"], "172.30.0.2"), node("b", ["10.244.1.0/24"], "172.30.0.3")];
@@ -99,6 +101,8 @@ describe("manifests", () => {
     apiServerPort: 6443,
     clusterPodCIDRs: ["10.244.0.0/16"],
     serviceCIDRs: [],
+    nodePortRange: "30000-32767",
+    nodePortAddresses: [],
   };
   const manifests = installManifests(defaultValues, facts);
   const byKind = (kind: string) => manifests.find((object) => object.kind === kind)!;

@@ -98,5 +98,10 @@ export function formatStatus(status: Status): string {
       .join(" ");
     return `${node.name.padEnd(width)}  ${node.ready ? "ready    " : "NOT READY"}  ${String(node.restarts).padStart(8)}  ${node.ready ? layers : node.reason}`;
   });
+  const problems = status.nodes.flatMap((node) => {
+    const healthy = node.conditions.find(({ type }) => type === "Healthy");
+    return healthy?.status === "False" ? [`${node.name}: ${healthy.message}`] : [];
+  });
+  if (problems.length > 0) rows.push("", "Problems:", ...problems.map((problem) => `  ${problem}`));
   return [...head, "", `${"NODE".padEnd(width)}  STATE      RESTARTS  LAYERS`, ...rows, ""].join("\n");
 }

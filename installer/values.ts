@@ -22,6 +22,20 @@ export interface Values {
   /** Address ranges of all pods; empty means found from the cluster. */
   clusterPodCIDRs: string[];
   kubeProxyReplacement: boolean;
+  services: {
+    /** As the API server's flag --service-node-port-range; empty means found from the cluster. */
+    nodePortRange: string;
+    /** Prefixes of the node addresses on which node ports answer, or "primary"; empty means as kube-proxy's, else all. */
+    nodePortAddresses: string[];
+    /** Port of the node's health for load balancers, 10256 with kube-proxy; 0 is none. */
+    healthPort: number;
+    /** Packets from outside for a pod on another node: answered through this one, or directly; hybrid: TCP directly. */
+    forwarding: "snat" | "dsr" | "hybrid";
+    /** XDP for those that go on to another node: never, where the uplink's driver can, or complain where it cannot. */
+    acceleration: "disabled" | "best-effort" | "native";
+    /** Most entries of the kernel's maps, for nodes whose maps are not made yet. */
+    maps: Record<"services" | "backends" | "flows" | "affinity", number>;
+  };
   modes: {
     podNetwork: "standby" | "active";
     services: "off" | "shadow" | "handover" | "on";
@@ -50,6 +64,14 @@ export const defaultValues: Values = {
   masquerade: true,
   clusterPodCIDRs: [],
   kubeProxyReplacement: true,
+  services: {
+    nodePortRange: "",
+    nodePortAddresses: [],
+    healthPort: 10_256,
+    forwarding: "snat",
+    acceleration: "disabled",
+    maps: { services: 65_536, backends: 524_288, flows: 131_072, affinity: 65_536 },
+  },
   modes: { podNetwork: "active", services: "on", policy: "off", security: "observe" },
   logLevel: "info",
   healthPort: 9879,
@@ -59,6 +81,7 @@ export const defaultValues: Values = {
 
 const port = { type: "integer", minimum: 1, maximum: 65535 };
 const closed = { type: "object", additionalProperties: false };
+const mapSize = { type: "integer", minimum: 1024, maximum: 16_777_216 };
 
 /** JSON schema of a values file; also printed by `shunt install --help-values`. */
 export const valuesSchema = {
@@ -74,6 +97,25 @@ export const valuesSchema = {
     masquerade: { type: "boolean" },
     clusterPodCIDRs: { type: "array", items: { type: "string" } },
     kubeProxyReplacement: { type: "boolean" },
+    services: {
+      ...closed,
+      properties: {
+        nodePortRange: { type: "string", pattern: "^(\\d{1,5}-\\d{1,5})?$" },
+        nodePortAddresses: {
+          type: "array",
+          items: { type: "string", pattern: "^(primary|[0-9a-fA-F.:]+/\\d+)$" },
+        },
+        healthPort: { ...port, minimum: 0 },
+        forwarding: { enum: ["snat", "dsr", "hybrid"] },
+        acceleration: { enum: ["disabled", "best-effort", "native"] },
+        maps: {
+          ...closed,
+          properties: Object.fromEntries(
+            ["services", "backends", "flows", "affinity"].map((name) => [name, mapSize]),
+          ),
+        },
+      },
+    },
     modes: {
       ...closed,
       properties: {

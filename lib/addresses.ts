@@ -14,8 +14,30 @@ export interface Cidr {
   text: string;
 }
 
+/** The usual form, read at once: clusters have a hundred thousand of them. Everything else is for the library. */
+function dottedQuad(text: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(16);
+  bytes[10] = bytes[11] = 0xff;
+  let part = 12;
+  let digits = 0;
+  let value = 0;
+  for (let index = 0; index <= text.length; index++) {
+    const digit = text.charCodeAt(index) - 48;
+    if (digit >= 0 && digit <= 9) {
+      value = value * 10 + digit;
+      if (++digits > 3 || value > 255 || (digits > 1 && value < 10)) return undefined;
+    } else if (digits > 0 && part < 16 && (index === text.length || digit === -2)) {
+      bytes[part++] = value;
+      digits = value = 0;
+    } else return undefined;
+  }
+  return part === 16 ? bytes : undefined;
+}
+
 /** Parses an address into 16 bytes, network order, IPv4 as ::ffff:a.b.c.d. Throws on anything else. */
 export function addressBytes(text: string): Uint8Array {
+  const quad = dottedQuad(text);
+  if (quad !== undefined) return quad;
   let parsed: ipaddr.IPv4 | ipaddr.IPv6;
   try {
     if (/^\d/.test(text) && !text.includes(":") && !ipaddr.IPv4.isValidFourPartDecimal(text))
@@ -27,6 +49,16 @@ export function addressBytes(text: string): Uint8Array {
   const six =
     parsed.kind() === "ipv4" ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : (parsed as ipaddr.IPv6);
   return Uint8Array.from(six.toByteArray());
+}
+
+export function isAddress(text: unknown): text is string {
+  if (typeof text !== "string") return false;
+  try {
+    addressBytes(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The canonical text (RFC 5952) of 16 bytes; IPv4-mapped ones as dotted quads. */

@@ -19,6 +19,11 @@ export function objectKey(object: KubeObject): string {
   return namespace === undefined ? (name ?? "") : `${namespace}/${name}`;
 }
 
+/** Who manages which field: often half of an object. For informers whose objects are only read. */
+export function forgetManagers(object: KubeObject): void {
+  delete object.metadata.managedFields;
+}
+
 /**
  * A cache of one resource, kept in step by list and watch. After a lost watch it lists anew and reports the
  * difference, so that nothing is missed, whatever the server did in between.
@@ -28,13 +33,22 @@ export class Informer<T extends KubeObject = KubeObject> {
   readonly #client: KubeClient;
   readonly #path: string;
   readonly #query: Query;
+  readonly #prepare: (object: T) => void;
   readonly #log: Logger;
   readonly #listeners: ((change: Change<T>) => void)[] = [];
   #synced = false;
   #onSynced: (() => void)[] = [];
   #resourceVersion: string | undefined;
 
-  constructor(client: KubeClient, path: string, log: Logger, query: Query = {}) {
+  /** `prepare` may take out of each object, before it is kept, what nobody will ask for. */
+  constructor(
+    client: KubeClient,
+    path: string,
+    log: Logger,
+    query: Query = {},
+    prepare: (object: T) => void = () => undefined,
+  ) {
+    this.#prepare = prepare;
     this.#client = client;
     this.#path = path;
     this.#log = log.with({ watch: path });
@@ -122,6 +136,7 @@ export class Informer<T extends KubeObject = KubeObject> {
   }
 
   #store(object: T): void {
+    this.#prepare(object);
     const key = objectKey(object);
     const previous = this.items.get(key);
     if (previous !== undefined && previous.metadata.resourceVersion === object.metadata.resourceVersion)

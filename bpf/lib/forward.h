@@ -2,12 +2,8 @@
 // Where a packet goes: a pod of this node, the tunnel, another device, or the stack.
 #pragma once
 
-#include "lib/packet.h"
-
-#ifndef AF_INET
-#define AF_INET 2
-#define AF_INET6 10
-#endif
+#include "lib/owners.h"
+#include "lib/parse.h"
 
 // Left on packets that are done with, for the egress program that sees them next and clears it.
 enum {
@@ -18,17 +14,6 @@ enum {
 enum { IDENTITY_DEFAULT = 1 };
 // The size that 5.10 knows, without the local address.
 #define TUNNEL_KEY_SIZE offsetof(struct bpf_tunnel_key, local_ipv4)
-
-static __always_inline struct endpoint *find_endpoint(const struct address *address)
-{
-	return bpf_map_lookup_elem(&sh_endpoints, address);
-}
-
-static __always_inline struct ipcache_entry *find_owner(const struct address *address)
-{
-	struct ipcache_key key = { .prefix_length = 128, .address = *address };
-	return bpf_map_lookup_elem(&sh_ipcache, &key);
-}
 
 static __always_inline void decrement_ttl(struct __sk_buff *skb, struct packet *packet)
 {
@@ -157,24 +142,12 @@ static __always_inline int to_route(struct __sk_buff *skb, struct packet *packet
 	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
 }
 
-static __always_inline bool is_tunnelled(const struct ipcache_entry *owner)
-{
-	return owner && (owner->flags & IPCACHE_TUNNEL) && (config.flags & CONFIG_TUNNEL);
-}
-
 // Whether another pod network's route leads to this owner, and is to be taken while that network is there.
 static __always_inline bool find_route_beside(struct __sk_buff *skb, const struct packet *packet,
 					      const struct ipcache_entry *owner, struct route *route)
 {
 	return (owner->flags & IPCACHE_BESIDE) && find_route(skb, packet, route) &&
 	       route->fib.ifindex != config.tunnel_ifindex;
-}
-
-// A pod of this node that another pod network has (still) given its interface. Both directions go through the stack:
-// connection tracking there, which saw half of a flow only, would call the other half invalid.
-static __always_inline bool is_foreign_pod(const struct ipcache_entry *owner)
-{
-	return owner && (owner->flags & IPCACHE_LOCAL);
 }
 
 // Sends a packet whose addresses are final. `reason` is what is counted when that succeeds.

@@ -6,6 +6,8 @@
 #include <bpf/bpf_helpers.h>
 #include "shunt.h"
 
+#define SECOND 1000000000ULL // nanoseconds
+
 const volatile struct config config;
 
 struct {
@@ -41,6 +43,37 @@ struct {
 } sh_backends SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct maglev_key);
+	__type(value, struct maglev_chunk);
+} sh_maglev SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct member_key);
+	__type(value, struct member);
+} sh_members SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+} sh_affinity SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct source_range_key);
+	__type(value, __u8);
+} sh_source_ranges SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct lb_stats_key);
@@ -53,6 +86,13 @@ struct {
 	__type(key, struct tuple);
 	__type(value, struct nat_entry);
 } sh_nat SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FLOW_STATS);
+	__type(key, __u32);
+	__type(value, __u64);
+} sh_flow_stats SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -81,3 +121,10 @@ struct {
 	__type(key, __u32);
 	__type(value, struct counter);
 } sh_counters SEC(".maps");
+
+// A service and the backend chosen of it: copies, for the kernel may use the memory of a replaced entry for another one at once, while a program
+// still reads it.
+struct chosen {
+	struct service service;
+	struct backend backend;
+};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Translated flows. Node ports and masquerading share one table of tuple -> tuple with an entry a direction.
+// Translating packets of flows, and ICMP errors about them.
 #pragma once
 
+#include "lib/flow.h"
 #include "lib/forward.h"
 #include "lib/rewrite.h"
-#include "lib/services.h"
 
-#define SECOND 1000000000ULL
+#define QUOTED_L4 8 // bytes of the transport header that an ICMP error quotes at least (RFC 792)
 
 // What an ICMP error quotes: the packet that it answers.
 struct quote {
@@ -16,15 +16,39 @@ struct quote {
 	bool echo;
 };
 
+// An ICMP error being made, and what its checksum covers.
+struct icmp4_answer {
+	struct iphdr ip;
+	struct icmphdr icmp;
+	__be32 quote[(sizeof(struct iphdr) + QUOTED_L4) / 4];
+};
+
+struct icmp6_answer {
+	struct ipv6hdr ip;
+	struct icmphdr icmp;
+	__be32 quote[(sizeof(struct ipv6hdr) + QUOTED_L4) / 4];
+	struct {
+		struct address source;
+		struct address destination;
+		__be32 length;
+		__be32 next;
+	} pseudo;
+};
+
 // What would not fit on the stack, one a CPU. Programs at tc run without being interrupted by each other; callers
 // and callees use different members.
 struct scratch {
 	struct nat_entry entry; // of a flow being made
+	struct nat_entry back; // of its replies
 	struct tuple seen;
 	struct quote quote;
 	struct tuple key;
 	struct tuple inner;
 	struct tuple outer;
+	struct affinity_key client;
+	struct chosen chosen;
+	struct icmp4_answer answer4;
+	struct icmp6_answer answer6;
 };
 
 struct {
@@ -38,50 +62,6 @@ static __always_inline struct scratch *scratch_of_cpu(void)
 {
 	__u32 zero = 0;
 	return bpf_map_lookup_elem(&scratch_space, &zero);
-}
-
-static __always_inline struct tuple reversed(const struct tuple *tuple)
-{
-	struct tuple back = {
-		.source = tuple->destination, .destination = tuple->source,
-		.source_port = tuple->destination_port, .destination_port = tuple->source_port,
-		.protocol = tuple->protocol,
-	};
-	return back;
-}
-
-static __always_inline bool same_tuple(const struct tuple *a, const struct tuple *b)
-{
-	return same_address(&a->source, &b->source) && same_address(&a->destination, &b->destination) &&
-	       a->source_port == b->source_port && a->destination_port == b->destination_port &&
-	       a->protocol == b->protocol;
-}
-
-// True when the flow is over or was given up, so that its port may serve another.
-static __always_inline bool is_stale(const struct nat_entry *entry, __u64 now)
-{
-	__u64 limit = entry->to.protocol == IPPROTO_TCP ? 7200 * SECOND : 180 * SECOND;
-	if (entry->flags & NAT_CLOSING)
-		limit = 10 * SECOND;
-	else if ((entry->flags & NAT_REVERSE) && !(entry->flags & NAT_REPLIED))
-		limit = 60 * SECOND;
-	return now - entry->last_seen_ns > limit;
-}
-
-static __always_inline void refresh(struct nat_entry *entry, const struct packet *packet)
-{
-	__u64 now = bpf_ktime_get_ns();
-	if (now - entry->last_seen_ns > SECOND)
-		entry->last_seen_ns = now;
-	__u32 flags = entry->flags;
-	if (flags & NAT_REVERSE)
-		flags |= NAT_REPLIED;
-	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
-		flags |= NAT_CLOSING;
-	else if (packet->tcp_flags & TCP_SYN)
-		flags &= ~NAT_CLOSING;
-	if (flags != entry->flags)
-		entry->flags = flags;
 }
 
 static __always_inline bool read_quote(struct __sk_buff *skb, const struct packet *packet, struct quote *quote)
@@ -180,50 +160,4 @@ static __noinline int translate_icmp_error(struct __sk_buff *skb, struct packet 
 	if (rewrite_quote(skb, packet, quote, &scratch->inner) || rewrite(skb, packet, &scratch->outer))
 		return TRANSLATE_FAILED;
 	return TRANSLATED;
-}
-
-static __always_inline bool starts_connection(const struct packet *packet)
-{
-	return (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-}
-
-// Whether a new connection attempt may choose its backend anew.
-static __always_inline bool starts_anew(const struct nat_entry *entry, const struct packet *packet)
-{
-	__u64 now = bpf_ktime_get_ns();
-	if (starts_connection(packet) && ((entry->flags & NAT_CLOSING) || now - entry->last_seen_ns > 5 * SECOND))
-		return true;
-	return is_stale(entry, now);
-}
-
-static __always_inline __u64 *translated_slot(__u32 ifindex)
-{
-	__u32 slot = ifindex % TRANSLATED_SLOTS;
-	return bpf_map_lookup_elem(&sh_translated, &slot);
-}
-
-// Whether packets that come in by this device may belong to a translated flow.
-static __always_inline bool may_be_translated(__u32 ifindex)
-{
-	__u64 *translated = translated_slot(ifindex);
-	return translated && *translated;
-}
-
-static __always_inline void set_translated(__u32 ifindex)
-{
-	__u64 *translated = translated_slot(ifindex);
-	if (translated && !*translated)
-		*translated = 1;
-}
-
-// The entry of an established translated flow, refreshed; NULL when it is to be made (anew).
-static __always_inline struct nat_entry *find_flow(const struct packet *packet)
-{
-	if (!(packet->flags & PACKET_PORTS))
-		return NULL;
-	struct nat_entry *entry = bpf_map_lookup_elem(&sh_nat, &packet->tuple);
-	if (!entry || (!(entry->flags & NAT_REVERSE) && starts_anew(entry, packet)))
-		return NULL;
-	refresh(entry, packet);
-	return entry;
 }

@@ -6,17 +6,17 @@
 
 enum { PORT_TRIES = 16 };
 
-// Writes both directions of a flow: packets that look like `seen` become `to`, replies go back.
-static __always_inline int remember(const struct tuple *seen, struct nat_entry *entry)
+// Writes both directions of the flow in scratch: packets that look like `seen` become `entry.to`, replies go back.
+static __always_inline int remember(struct scratch *scratch)
 {
-	struct tuple reply = reversed(&entry->to);
-	struct nat_entry back = {
-		.to = reversed(seen), .last_seen_ns = entry->last_seen_ns, .service_id = entry->service_id,
-		.backend_id = entry->backend_id, .flags = entry->flags | NAT_REVERSE,
-	};
-	if (bpf_map_update_elem(&sh_nat, &reply, &back, BPF_ANY) || bpf_map_update_elem(&sh_nat, seen, entry, BPF_ANY))
-		return DROP_TRANSLATE_FAILED;
-	return 0;
+	struct nat_entry *entry = &scratch->entry, *back = &scratch->back;
+	scratch->key = reversed(&entry->to);
+	*back = *entry;
+	back->to = reversed(&scratch->seen);
+	back->flags |= NAT_REVERSE;
+	if (entry->flags & NAT_DSR)
+		return put_flow(&scratch->seen, entry) ? DROP_TRANSLATE_FAILED : 0;
+	return put_flow(&scratch->key, back) || put_flow(&scratch->seen, entry) ? DROP_TRANSLATE_FAILED : 0;
 }
 
 // Finds a source port for entry->to such that replies are told apart from those of every other flow. The first

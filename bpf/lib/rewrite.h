@@ -4,7 +4,8 @@
 
 #include <linux/tcp.h>
 #include <linux/udp.h>
-#include "lib/packet.h"
+#include "lib/parse.h"
+#include "lib/crc32c.h"
 
 static __always_inline __u32 l4_checksum_offset(const struct packet *packet)
 {
@@ -22,7 +23,7 @@ static __always_inline __u32 l4_checksum_offset(const struct packet *packet)
 static __always_inline int rewrite_addresses(struct __sk_buff *skb, const struct packet *packet, const struct tuple *to)
 {
 	__u64 flags = BPF_F_PSEUDO_HDR;
-	bool covered = !(packet->flags & PACKET_LATER_FRAGMENT);
+	bool covered = !(packet->flags & PACKET_LATER_FRAGMENT) && packet->tuple.protocol != IPPROTO_SCTP;
 	if (packet->tuple.protocol == IPPROTO_UDP)
 		flags |= BPF_F_MARK_MANGLED_0;
 	if (packet_is_ipv4(packet)) {
@@ -56,6 +57,20 @@ static __always_inline int rewrite_echo_id(struct __sk_buff *skb, const struct p
 	return bpf_skb_store_bytes(skb, packet->l4_offset + offsetof(struct icmphdr, un), &after, sizeof(after), 0);
 }
 
+static __always_inline int rewrite_sctp_ports(struct __sk_buff *skb, const struct packet *packet, __u32 change, __u32 after)
+{
+	__u32 checksum;
+	__u32 offset = packet->l4_offset + 8;
+	if (bpf_skb_load_bytes(skb, offset, &checksum, sizeof(checksum)))
+		return -1;
+	if (checksum) { // else the device is still to compute it
+		checksum = crc32c_after(checksum, change, packet->l3_length + ETH_HLEN - packet->l4_offset);
+		if (bpf_skb_store_bytes(skb, offset, &checksum, sizeof(checksum), 0))
+			return -1;
+	}
+	return bpf_skb_store_bytes(skb, packet->l4_offset, &after, sizeof(after), 0);
+}
+
 static __always_inline int rewrite_ports(struct __sk_buff *skb, const struct packet *packet, const struct tuple *to)
 {
 	if (packet->flags & PACKET_LATER_FRAGMENT || !(packet->flags & PACKET_PORTS))
@@ -67,6 +82,8 @@ static __always_inline int rewrite_ports(struct __sk_buff *skb, const struct pac
 	__builtin_memcpy(&after, &to->source_port, 4);
 	if (before == after)
 		return 0;
+	if (packet->tuple.protocol == IPPROTO_SCTP)
+		return rewrite_sctp_ports(skb, packet, before ^ after, after);
 	__u64 flags = sizeof(after);
 	if (packet->tuple.protocol == IPPROTO_UDP)
 		flags |= BPF_F_MARK_MANGLED_0;
