@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Lines of a table whose columns are as wide as what is in them; numbers stand to the right. */
+export function textTable(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = heads.map((head, column) =>
+    rows.reduce((width, row) => Math.max(width, row[column]!.length), head.length),
+  );
+  const isNumeric = heads.map((_, column) => rows.every((row) => /^[\d.]* ?%?$/.test(row[column]!)));
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, column) =>
+        isNumeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
+      .join("  ")
+      .trimEnd();
+  return [heads, ...rows].map(line);
+}
