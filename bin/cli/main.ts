@@ -10,6 +10,8 @@ import type { CliEnv } from "./env.ts";
 import { imageCommand } from "./image.ts";
 import { installCommand, statusCommand, uninstallCommand, upgradeCommand } from "./install.ts";
 import { migrateCommand } from "./migrate.ts";
+import { policyCommand } from "./policy.ts";
+import { serviceCommand } from "./service.ts";
 import { wizardCommand } from "./wizard.ts";
 
 /** Builds the whole command tree; nothing heavy is imported until a command runs. */
@@ -42,6 +44,8 @@ Examples:
     statusCommand(env),
     uninstallCommand(env),
     connectivityCommand(env),
+    policyCommand(env),
+    serviceCommand(env),
     clusterCommand(env),
     imageCommand(env),
     completionCommand(env, () => program),

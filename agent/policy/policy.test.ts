@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { parse } from "yaml";
+import { addressBytes } from "../../lib/addresses.ts";
+import { compile } from "./compile.ts";
+import { type Connection, decide, type End } from "./decide.ts";
+import { type Labels, type Policy, pathText } from "./model.ts";
+import { PeerIndex } from "./peer-index.ts";
+import { parsePolicy } from "./validate.ts";
+
+const head = {
+  np: "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\n",
+  cnp: "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: shop}\n",
+  ccnp: "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: p}\n",
+};
+type Kind = keyof typeof head;
+const read = (kind: Kind, body: string) => parsePolicy(parse(head[kind] + body));
+const policies = (kind: Kind, body: string): Policy[] => {
+  const parsed = read(kind, body);
+  assert.deepEqual(parsed.problems, []);
+  return [...parsed.policies];
+};
+
+describe("what is refused, and where", () => {
+  const long = "a".repeat(64);
+  const cnp = (rule: string) => `spec: {endpointSelector: {}, ${rule}}`;
+  const cases: [title: string, kind: Kind, body: string, problem: RegExp][] = [
+    ["no spec", "np", "spec: null", /needs spec/],
+    ["a field that is none", "np", "spec: {podSelektor: {}}", /^spec\.podSelektor: there is no such field/],
+    [
+      "a rule field that is none",
+      "np",
+      "spec: {podSelector: {}, ingress: [{form: []}]}",
+      /^spec\.ingress\[0\]\.form: there is no such field/,
+    ],
+    ["a list that is none", "np", "spec: {podSelector: {}, ingress: {}}", /^spec\.ingress: must be array/],
+    [
+      "a policy type that is none",
+      "np",
+      "spec: {podSelector: {}, policyTypes: [Both]}",
+      /policyTypes\[0\]: must be one of Ingress, Egress/,
+    ],
+    [
+      "a label key that is none",
+      "np",
+      'spec: {podSelector: {matchLabels: {"a b": c}}}',
+      /"a b" is no label key/,
+    ],
+    [
+      "a label key with two prefixes",
+      "np",
+      "spec: {podSelector: {matchLabels: {a/b/c: d}}}",
+      /more than one/,
+    ],
+    [
+      "a label value that is none",
+      "np",
+      `spec: {podSelector: {matchLabels: {a: ${long}}}}`,
+      /is no label value/,
+    ],
+    [
+      "an operator that is none",
+      "np",
+      "spec: {podSelector: {matchExpressions: [{key: a, operator: Is}]}}",
+      /"Is" is none of In/,
+    ],
+    [
+      "In without values",
+      "np",
+      "spec: {podSelector: {matchExpressions: [{key: a, operator: In}]}}",
+      /In needs values/,
+    ],
+    [
+      "Exists with values",
+      "np",
+      "spec: {podSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}",
+      /Exists takes no values/,
+    ],
+    ["a peer that is nobody", "np", "spec: {podSelector: {}, ingress: [{from: [{}]}]}", /names nobody/],
+    [
+      "a block beside a selector",
+      "np",
+      "spec: {podSelector: {}, ingress: [{from: [{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}]}",
+      /stands alone/,
+    ],
+    [
+      "a block that is none",
+      "np",
+      "spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0}}]}]}",
+      /ipBlock\.cidr: .*not a CIDR/,
+    ],
+    [
+      "an exception outside of its block",
+      "np",
+      "spec: {podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}]}",
+      /except\[0\]: 11\.0\.0\.0\/16 is not strictly within/,
+    ],
+    [
+      "an exception of the other family",
+      "np",
+      "spec: {podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: ['2001:db8::/64']}}]}]}",
+      /is not strictly within/,
+    ],
+    [
+      "a protocol that is none",
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{protocol: ICMP}]}]}",
+      /"ICMP" is none of TCP, UDP, SCTP/,
+    ],
+    [
+      "a port that is none",
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{port: 70000}]}]}",
+      /70000 is no port/,
+    ],
+    ["port 0", "np", "spec: {podSelector: {}, ingress: [{ports: [{port: 0}]}]}", /0 is no port/],
+    [
+      "a port's name that is none",
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{port: Not_a_name}]}]}",
+      /neither a port/,
+    ],
+    [
+      "a range that ends before it begins",
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{port: 80, endPort: 79}]}]}",
+      /endPort: 79 is no end/,
+    ],
+    [
+      "a range without a beginning",
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{endPort: 79}]}]}",
+      /endPort needs port/,
+    ],
+    [
+      "a range of a name",
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{port: web, endPort: 79}]}]}",
+      /named port has no range/,
+    ],
+    ["neither spec nor specs", "cnp", "", /neither spec nor specs/],
+    ["no selector", "cnp", "spec: {ingress: []}", /one of endpointSelector and nodeSelector/],
+    [
+      "two selectors",
+      "ccnp",
+      "spec: {endpointSelector: {}, nodeSelector: {}}",
+      /one of endpointSelector and nodeSelector/,
+    ],
+    ["nodes in a namespace", "cnp", "spec: {nodeSelector: {}}", /nodes have no namespace/],
+    [
+      "pods of another namespace",
+      "cnp",
+      "spec: {endpointSelector: {matchLabels: {'k8s:io.kubernetes.pod.namespace': other}}}",
+      /another namespace than its own, shop/,
+    ],
+    [
+      "peers of two kinds in a rule",
+      "cnp",
+      cnp("ingress: [{fromEndpoints: [{}], fromCIDR: [10.0.0.0/8]}]"),
+      /fromEndpoints and fromCIDR cannot stand in one rule/,
+    ],
+    [
+      "an entity that is none",
+      "cnp",
+      cnp("ingress: [{fromEntities: [internet]}]"),
+      /"internet" is no entity/,
+    ],
+    ["a CIDR that is none", "cnp", cnp("egress: [{toCIDR: [10.0.0.0/33]}]"), /is not a CIDR/],
+    [
+      "a CIDR of a set outside of it",
+      "cnp",
+      cnp("egress: [{toCIDRSet: [{cidr: 10.0.0.0/8, except: [12.0.0.0/8]}]}]"),
+      /12\.0\.0\.0\/8 is not within/,
+    ],
+    [
+      "a group of CIDRs",
+      "cnp",
+      cnp("egress: [{toCIDRSet: [{cidrGroupRef: vpn}]}]"),
+      /groups of CIDRs are not supported/,
+    ],
+    ["requirements", "cnp", cnp("ingress: [{fromRequires: [{}]}]"), /fromRequires is deprecated/],
+    ["cloud groups", "cnp", cnp("egress: [{toGroups: [{aws: {}}]}]"), /toGroups .* not supported/],
+    [
+      "DNS names",
+      "cnp",
+      cnp("egress: [{toFQDNs: [{matchName: example.com}]}]"),
+      /toFQDNs is not supported yet/,
+    ],
+    [
+      "authentication",
+      "cnp",
+      cnp("ingress: [{authentication: {mode: required}}]"),
+      /authentication is not supported/,
+    ],
+    [
+      "rules of HTTP",
+      "cnp",
+      cnp("ingress: [{toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{method: GET}]}}]}]"),
+      /layer 7 are not supported yet/,
+    ],
+    [
+      "names of TLS",
+      "cnp",
+      cnp("egress: [{toPorts: [{ports: [{port: '443'}], serverNames: [a]}]}]"),
+      /serverNames is not supported/,
+    ],
+    [
+      "a port as a number",
+      "cnp",
+      cnp("ingress: [{toPorts: [{ports: [{port: 80}]}]}]"),
+      /ports\[0\]\.port: must be string/,
+    ],
+    [
+      "a port that is none of Cilium's",
+      "cnp",
+      cnp("ingress: [{toPorts: [{ports: [{port: '65536'}]}]}]"),
+      /65536 is no port/,
+    ],
+    [
+      "a protocol of Cilium's that is none",
+      "cnp",
+      cnp("ingress: [{toPorts: [{ports: [{port: '80', protocol: ICMP}]}]}]"),
+      /for ICMP: icmps/,
+    ],
+    [
+      "too many ports",
+      "cnp",
+      cnp(`ingress: [{toPorts: [{ports: [${"{port: '80'},".repeat(41)}]}]}]`),
+      /41 ports are more than 40/,
+    ],
+    [
+      "ICMP beside ports",
+      "cnp",
+      cnp("ingress: [{icmps: [{fields: [{type: 8}]}], toPorts: [{ports: [{port: '80'}]}]}]"),
+      /icmps cannot stand beside toPorts/,
+    ],
+    [
+      "a type of ICMP that is none",
+      "cnp",
+      cnp("ingress: [{icmps: [{fields: [{type: Ping}]}]}]"),
+      /"Ping" is no type of IPv4's ICMP/,
+    ],
+    [
+      "a type of ICMP beyond a byte",
+      "cnp",
+      cnp("ingress: [{icmps: [{fields: [{type: 256}]}]}]"),
+      /is no type/,
+    ],
+    [
+      "services beside ports",
+      "cnp",
+      cnp("egress: [{toServices: [{k8sService: {serviceName: a}}], toPorts: [{ports: [{port: '80'}]}]}]"),
+      /toPorts cannot stand beside toServices/,
+    ],
+    [
+      "a service without a name",
+      "cnp",
+      cnp("egress: [{toServices: [{k8sService: {namespace: a}}]}]"),
+      /needs serviceName/,
+    ],
+    [
+      "a service's two names",
+      "cnp",
+      cnp("egress: [{toServices: [{k8sService: {serviceName: a}, k8sServiceSelector: {selector: {}}}]}]"),
+      /one of k8sService and/,
+    ],
+  ];
+  for (const [title, kind, body, problem] of cases)
+    test(title, () => {
+      const { policies: used, problems } = read(kind, body);
+      assert.deepEqual(used, [], "nothing of it may be used");
+      const texts = problems.map(({ path, message }) => `${pathText(path)}: ${message}`);
+      assert.ok(
+        texts.some((text) => problem.test(text)),
+        texts.join("\n"),
+      );
+    });
+});
+
+const pod = (namespace: string, labels: Record<string, string>, address = "10.244.1.9"): End => ({
+  labels: new Map([
+    ["k8s:io.kubernetes.pod.namespace", namespace],
+    ...Object.entries(labels).map(([key, value]): [string, string] => [`k8s:${key}`, value]),
+  ]),
+  address: addressBytes(address),
+  ports: [{ name: "dns", port: 53, protocol: 17 }],
+});
+const world = (address: string): End => ({
+  labels: new Map([
+    ["reserved:world", ""],
+    [`reserved:world-${address.includes(":") ? "ipv6" : "ipv4"}`, ""],
+  ]),
+  address: addressBytes(address),
+  ports: [],
+});
+const node: End = { labels: new Map([["reserved:host", ""]]), ports: [] };
+const backend = pod("shop", { app: "backend" });
+const frontend = pod("shop", { app: "frontend" });
+
+/** `direction` is the subject's. */
+const allows = (
+  all: readonly Policy[],
+  direction: Connection["direction"],
+  subject: End,
+  peer: End,
+  port = 8080,
+  protocol = 6,
+) => decide(all, { direction, subject, peer, protocol, port }).verdict === "allowed";
+
+describe("what policies mean", () => {
+  test("a policy without rules isolates, an object without them does not", () => {
+    const deny = policies("np", "spec: {podSelector: {}}");
+    assert.ok(!allows(deny, "ingress", backend, frontend));
+    assert.ok(allows(deny, "egress", backend, frontend));
+    // A pod's own node reaches it always: kubelet's probes come from there.
+    assert.ok(allows(deny, "ingress", backend, node));
+    assert.ok(allows(policies("cnp", "spec: {endpointSelector: {}}"), "ingress", backend, frontend));
+    assert.ok(
+      !allows(policies("cnp", "spec: {endpointSelector: {}, ingress: [{}]}"), "ingress", backend, frontend),
+    );
+  });
+
+  test("in Cilium's kinds an empty selector is the namespace, in clusterwide ones every pod, and never the world", () => {
+    const own = policies("cnp", "spec: {endpointSelector: {}, ingress: [{fromEndpoints: [{}]}]}");
+    const wide = policies("ccnp", "spec: {endpointSelector: {}, ingress: [{fromEndpoints: [{}]}]}");
+    const other = pod("other", {});
+    assert.deepEqual(
+      [own, wide].map((all) =>
+        [frontend, other, world("192.0.2.1")].map((peer) => allows(all, "ingress", backend, peer)),
+      ),
+      [
+        [true, false, false],
+        [true, true, false],
+      ],
+    );
+    assert.ok(
+      !allows(
+        policies("cnp", "spec: {endpointSelector: {}, ingress: [{fromEndpoints: []}]}"),
+        "ingress",
+        backend,
+        frontend,
+      ),
+    );
+  });
+
+  test("denied goes before allowed, whatever the order", () => {
+    const all = policies(
+      "cnp",
+      `specs:
+- {endpointSelector: {}, ingress: [{fromEntities: [all]}]}
+- {endpointSelector: {}, ingressDeny: [{fromEndpoints: [{matchLabels: {app: frontend}}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]}`,
+    );
+    assert.ok(!allows(all, "ingress", backend, frontend));
+    assert.ok(allows(all, "ingress", backend, frontend, 8081));
+    assert.ok(allows(all, "ingress", backend, world("192.0.2.1")));
+  });
+
+  test("enableDefaultDeny false: rules hold, the rest passes", () => {
+    const all = policies(
+      "cnp",
+      "spec: {endpointSelector: {}, enableDefaultDeny: {egress: false}, egressDeny: [{toCIDR: [192.0.2.1]}]}",
+    );
+    assert.ok(!allows(all, "egress", backend, world("192.0.2.1")));
+    assert.ok(allows(all, "egress", backend, world("192.0.2.2")));
+  });
+
+  test("CIDRs of Cilium's kinds are about the world, those of NetworkPolicy about pods too", () => {
+    const cilium = policies("cnp", "spec: {endpointSelector: {}, egress: [{toCIDR: [10.0.0.0/8]}]}");
+    const standard = policies(
+      "np",
+      "spec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}",
+    );
+    assert.deepEqual(
+      [cilium, standard].map((all) =>
+        [frontend, world("10.9.9.9")].map((peer) => allows(all, "egress", backend, peer)),
+      ),
+      [
+        [false, true],
+        [true, true],
+      ],
+    );
+  });
+
+  test("ICMP by its types, with a name or a number, and not by ports", () => {
+    const ping = policies(
+      "cnp",
+      "spec: {endpointSelector: {}, ingress: [{icmps: [{fields: [{type: EchoRequest}, {family: IPv6, type: 128}]}]}]}",
+    );
+    assert.deepEqual(
+      [
+        [8, 1],
+        [0, 1],
+        [128, 58],
+        [8, 6],
+      ].map(([port, protocol]) => allows(ping, "ingress", backend, frontend, port, protocol)),
+      [true, false, true, false],
+    );
+    const ports = policies(
+      "cnp",
+      'spec: {endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: "0"}]}]}]}',
+    );
+    assert.deepEqual(
+      [6, 17, 132, 1].map((protocol) => allows(ports, "ingress", backend, frontend, 8, protocol)),
+      [true, true, true, false],
+    );
+  });
+
+  test("a named port is the receiver's: of the subject at ingress, of the peer at egress", () => {
+    const body = "toPorts: [{ports: [{port: dns, protocol: UDP}]}]";
+    const both = policies("cnp", `spec: {endpointSelector: {}, ingress: [{${body}}], egress: [{${body}}]}`);
+    for (const direction of ["ingress", "egress"] as const) {
+      assert.ok(allows(both, direction, backend, frontend, 53, 17));
+      assert.ok(!allows(both, direction, backend, frontend, 54, 17));
+    }
+  });
+
+  test("a policy of nodes is about nodes alone", () => {
+    const all = policies("ccnp", "spec: {nodeSelector: {}, ingress: [{fromEntities: [cluster]}]}");
+    assert.ok(allows(all, "ingress", backend, world("192.0.2.1")));
+    assert.ok(!allows(all, "ingress", node, world("192.0.2.1")));
+    assert.ok(allows(all, "ingress", node, backend));
+  });
+
+  test("what decided is named", () => {
+    const all = policies(
+      "np",
+      "spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}, {from: [{podSelector: {}}]}]}",
+    );
+    const { policy, rule, reason } = decide(all, {
+      direction: "ingress",
+      subject: backend,
+      peer: frontend,
+      protocol: 6,
+      port: 81,
+    });
+    assert.deepEqual([policy, rule], ["NetworkPolicy shop/p", "spec.ingress[1]"]);
+    assert.match(reason, /allows it by spec\.ingress\[1\]/);
+  });
+});
+
+test("the admin and baseline tiers go before and after those of namespaces", () => {
+  const subject = [{ key: "k8s:io.kubernetes.pod.namespace", operator: "Exists" as const, values: [] }];
+  const tiered = (
+    tier: Policy["tier"],
+    priority: number,
+    action: "allow" | "deny" | "pass",
+    port: number,
+  ): Policy => ({
+    ...{ name: `${tier}-${priority}`, tier, priority, subject, ofNodes: false },
+    isolates: { ingress: false, egress: false },
+    rules: [
+      {
+        direction: "ingress",
+        action,
+        peers: undefined,
+        ports: [{ protocol: 6, first: port, last: port }],
+        at: "spec.ingress[0]",
+      },
+    ],
+  });
+  const isolated = policies("np", "spec: {podSelector: {}, ingress: [{ports: [{port: 2}, {port: 3}]}]}");
+  const all = [
+    ...[tiered("baseline", 0, "deny", 5), ...isolated],
+    ...[tiered("admin", 9, "allow", 1), tiered("admin", 1, "deny", 1), tiered("admin", 5, "deny", 2)],
+    ...[tiered("admin", 3, "pass", 3), tiered("admin", 4, "deny", 3), tiered("admin", 7, "allow", 4)],
+  ];
+  const expected = { 1: false, 2: false, 3: true, 4: true, 5: false };
+  const found = Object.keys(expected).map((port) => [
+    port,
+    allows(all, "ingress", backend, frontend, Number(port)),
+  ]);
+  assert.deepEqual(Object.fromEntries(found), expected);
+  const labels: Labels = frontend.labels;
+  const compiled = compile(all, "ingress", backend, new PeerIndex([{ id: 7, labels, ports: [] }]))!;
+  const table = compiled.tables.get(7) ?? compiled.everybody;
+  const look = (port: number) =>
+    (table.ports.find(({ first, last }) => first <= port && port <= last) ?? table.rest).verdict;
+  assert.deepEqual([1, 2, 3, 4, 5].map(look), ["deny", "deny", "allow", "allow", "unless"]);
+  // Without a policy of its namespace the baseline decides.
+  const baseline = [tiered("baseline", 0, "deny", 5)];
+  assert.deepEqual(
+    [4, 5].map((port) => allows(baseline, "ingress", backend, frontend, port)),
+    [true, false],
+  );
+});
+
+test("identities with the same rules share one table", () => {
+  const all = policies(
+    "np",
+    "spec: {podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: frontend}}}], ports: [{port: 80}]}]}",
+  );
+  const identities = [1, 2, 3].map((id) => ({
+    id,
+    labels: id < 3 ? frontend.labels : backend.labels,
+    ports: [],
+  }));
+  const { tables, everybody } = compile(all, "ingress", backend, new PeerIndex(identities))!;
+  assert.equal(tables.get(1), tables.get(2));
+  assert.equal(tables.get(3) ?? everybody, everybody);
+  assert.deepEqual(tables.get(1)!.ports, [
+    { protocol: 6, first: 80, last: 80, verdict: "allow", by: "NetworkPolicy shop/p spec.ingress[0]" },
+  ]);
+});

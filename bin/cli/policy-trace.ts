@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the cluster's policies say about a connection between two of its ends.
+import { type BehindService, type Decision, decide, type End } from "../../agent/policy/decide.ts";
+import { namedPorts, podLabels } from "../../agent/policy/labels.ts";
+import { type Policy, pathText, protocols } from "../../agent/policy/model.ts";
+import { selects } from "../../agent/policy/selector.ts";
+import { parsePolicy } from "../../agent/policy/validate.ts";
+import { addressBytes, addressFamily, isAddress } from "../../lib/addresses.ts";
+import { ShuntError, UsageError } from "../../lib/errors.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import { isNotFound } from "../../lib/kube-errors.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
+
+export interface TracedPort {
+  protocol: number;
+  port: number;
+}
+
+/** `8080`, `53/UDP` or `ICMP/8`. */
+export function parsePort(text: string): TracedPort {
+  const icmp = /^(ICMP|ICMPv6)\/(\d{1,3})$/i.exec(text);
+  if (icmp !== null && Number(icmp[2]) <= 255)
+    return { protocol: /6$/.test(icmp[1]!) ? protocols.ICMPv6 : protocols.ICMP, port: Number(icmp[2]) };
+  const [, number, name = "TCP"] = /^(\d{1,5})(?:\/(TCP|UDP|SCTP))?$/i.exec(text) ?? [];
+  const port = Number(number);
+  if (number === undefined || port < 1 || port > 65_535)
+    throw new UsageError(`"${text}" is not a port`, "Write it like 8080, 53/UDP or ICMP/8.");
+  return { protocol: protocols[name.toUpperCase() as "TCP" | "UDP" | "SCTP"], port };
+}
+
+/** The objects that decide. */
+export class PolicyWorld {
+  readonly policies: readonly Policy[];
+  /** Policies that cannot be used, and why. */
+  readonly invalid: readonly { name: string; problems: string }[];
+  readonly #pods: readonly KubeObject[];
+  readonly #namespaces: ReadonlyMap<string, KubeObject>;
+  readonly #slices: readonly KubeObject[];
+  readonly #services: readonly KubeObject[];
+
+  private constructor(objects: Record<keyof typeof kinds, KubeObject[]>) {
+    const parsed = [...objects.networkPolicies, ...objects.ciliumPolicies, ...objects.clusterPolicies].map(
+      (object) => ({ object, ...parsePolicy(object) }),
+    );
+    this.policies = parsed.flatMap(({ policies }) => policies);
+    this.invalid = parsed
+      .filter(({ problems }) => problems.length > 0)
+      .map(({ object: { kind, metadata }, problems }) => ({
+        name: `${kind} ${metadata.namespace === undefined ? "" : `${metadata.namespace}/`}${metadata.name}`,
+        problems: problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; "),
+      }));
+    this.#pods = objects.pods;
+    this.#namespaces = new Map(objects.namespaces.map((one) => [one.metadata.name!, one]));
+    this.#slices = objects.slices;
+    this.#services = objects.services;
+  }
+
+  static async read(kube: KubeClient, signal: AbortSignal): Promise<PolicyWorld> {
+    const names = Object.keys(kinds) as (keyof typeof kinds)[];
+    const lists = await Promise.all(
+      names.map(async (name): Promise<[string, KubeObject[]]> => {
+        const { group, plural, kind } = kinds[name];
+        try {
+          const { items } = await kube.list(resourcePath(group, plural), {}, { signal });
+          return [name, items.map((item) => ({ ...item, apiVersion: group, kind }))];
+        } catch (error) {
+          // A cluster without Cilium's kinds.
+          if (isNotFound(error)) return [name, []];
+          throw error;
+        }
+      }),
+    );
+    return new PolicyWorld(Object.fromEntries(lists) as Record<keyof typeof kinds, KubeObject[]>);
+  }
+
+  /** The pod of this name, or with this address. */
+  findPod(text: string): KubeObject | undefined {
+    return this.#pods.find(
+      ({ metadata, status }) =>
+        text === `${metadata.namespace}/${metadata.name}` ||
+        (isAddress(text) && (status?.podIPs ?? []).some(({ ip }: { ip: string }) => ip === text)),
+    );
+  }
+
+  endOfPod(pod: KubeObject, address: string): End {
+    return {
+      labels: podLabels(pod, this.#namespaces.get(pod.metadata.namespace ?? "")),
+      address: addressBytes(address),
+      ports: namedPorts(pod),
+    };
+  }
+
+  readonly behindService: BehindService = ({ namespace, name, selector }, { address }) => {
+    if (address === undefined) return false;
+    const wanted = new Set(
+      this.#services
+        .filter(
+          ({ metadata }) =>
+            (namespace === undefined || metadata.namespace === namespace) &&
+            (name === undefined
+              ? selects(selector, new Map(Object.entries(metadata.labels ?? {})))
+              : metadata.name === name),
+        )
+        .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
+    );
+    return this.#slices.some(
+      ({ metadata, endpoints = [] }) =>
+        wanted.has(`${metadata.namespace}/${metadata.labels?.["kubernetes.io/service-name"]}`) &&
+        endpoints.some(({ addresses = [] }: { addresses?: string[] }) =>
+          addresses.some((one) => isAddress(one) && Buffer.from(addressBytes(one)).equals(address)),
+        ),
+    );
+  };
+}
+
+const kinds = {
+  pods: { group: "v1", plural: "pods", kind: "Pod" },
+  namespaces: { group: "v1", plural: "namespaces", kind: "Namespace" },
+  services: { group: "v1", plural: "services", kind: "Service" },
+  slices: { group: "discovery.k8s.io/v1", plural: "endpointslices", kind: "EndpointSlice" },
+  networkPolicies: { group: "networking.k8s.io/v1", plural: "networkpolicies", kind: "NetworkPolicy" },
+  ciliumPolicies: { group: "cilium.io/v2", plural: "ciliumnetworkpolicies", kind: "CiliumNetworkPolicy" },
+  clusterPolicies: {
+    group: "cilium.io/v2",
+    plural: "ciliumclusterwidenetworkpolicies",
+    kind: "CiliumClusterwideNetworkPolicy",
+  },
+} as const;
+
+export interface Traced {
+  from: string;
+  to: string;
+  /** undefined: policies are not asked about this end. */
+  egress?: Decision;
+  ingress?: Decision;
+  verdict: "allowed" | "denied";
+}
+
+interface TracedEnd {
+  title: string;
+  pod?: KubeObject;
+  /** Of an address that no pod has. */
+  address?: string;
+  reserved?: "host" | "world";
+}
+
+/** Judges a connection: by the sender's policies for egress, and by the receiver's for ingress. */
+export function traceConnection(world: PolicyWorld, from: string, to: string, port: TracedPort): Traced {
+  const sender = findEnd(world, from);
+  const receiver = findEnd(world, to);
+  const family = familyOf(sender, receiver);
+  const ends = {
+    sender: endOf(world, sender, receiver, family),
+    receiver: endOf(world, receiver, sender, family),
+  };
+  const judge = (direction: "ingress" | "egress", subject: End, peer: End): Decision =>
+    decide(world.policies, { direction, subject, peer, ...port }, world.behindService);
+  // Policies are about pods; those of nodes are asked for the node itself, which is not one of a command's ends.
+  const egress = sender.pod === undefined ? undefined : judge("egress", ends.sender, ends.receiver);
+  const ingress = receiver.pod === undefined ? undefined : judge("ingress", ends.receiver, ends.sender);
+  const isDenied = [egress, ingress].some((decision) => decision?.verdict === "denied");
+  return {
+    ...{ from: sender.title, to: receiver.title },
+    ...(egress !== undefined && { egress }),
+    ...(ingress !== undefined && { ingress }),
+    verdict: isDenied ? "denied" : "allowed",
+  };
+}
+
+function findEnd(world: PolicyWorld, text: string): TracedEnd {
+  if (text === "host" || text === "world") return { title: text, reserved: text };
+  const pod = world.findPod(text);
+  if (pod !== undefined && pod.spec?.hostNetwork !== true)
+    return { title: `${pod.metadata.namespace}/${pod.metadata.name}`, pod };
+  if (pod !== undefined)
+    throw new ShuntError(`${text} is on its node's network: policies know it as the node`, {
+      code: "HostNetwork",
+      remedy: 'Name the end as "host".',
+    });
+  if (isAddress(text)) return { title: text, address: text };
+  if (/^[^/]+\/[^/]+$/.test(text))
+    throw new ShuntError(`There is no pod ${text}`, { code: "NotFound", remedy: "kubectl get pods -A" });
+  throw new UsageError(
+    `"${text}" is no end of a connection`,
+    "Write NAMESPACE/POD, an address, host or world.",
+  );
+}
+
+const podAddresses = (pod: KubeObject | undefined): string[] =>
+  (pod?.status?.podIPs ?? []).map(({ ip }: { ip: string }) => ip);
+
+/** The family that both ends have; the address that was named decides. */
+function familyOf(...ends: TracedEnd[]): "ipv4" | "ipv6" {
+  const named = ends.find(({ address }) => address !== undefined)?.address;
+  if (named !== undefined) return addressFamily(named);
+  const all = ends
+    .filter(({ pod }) => pod !== undefined)
+    .map(({ pod }) => podAddresses(pod).map(addressFamily));
+  return all.every((families) => families.includes("ipv4")) ? "ipv4" : "ipv6";
+}
+
+function endOf(world: PolicyWorld, one: TracedEnd, other: TracedEnd, family: "ipv4" | "ipv6"): End {
+  if (one.reserved === "host") return { labels: new Map([["reserved:host", ""]]), ports: [] };
+  if (one.pod !== undefined) {
+    const address = podAddresses(one.pod).find((ip) => addressFamily(ip) === family);
+    if (address === undefined)
+      throw new ShuntError(`${one.title} has no ${family} address`, {
+        code: "NotFound",
+        remedy: `Wait until it runs, or choose ends of one family (the other end is ${other.title}).`,
+      });
+    return world.endOfPod(one.pod, address);
+  }
+  const labels = new Map([
+    ["reserved:world", ""],
+    [`reserved:world-${family}`, ""],
+  ]);
+  return { labels, ports: [], ...(one.address !== undefined && { address: addressBytes(one.address) }) };
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Command } from "commander";
+import type { CliEnv } from "./env.ts";
+import { collect, withKubeOptions } from "./options.ts";
+import type { TraceFlags, ValidateFlags } from "./policy-actions.ts";
+
+/** `shunt policy`: what network policies say. */
+export function policyCommand(env: CliEnv): Command {
+  return new Command("policy")
+    .description("check network policies and tell what they say about a connection; read-only")
+    .addCommand(validateCommand(env))
+    .addCommand(traceCommand(env));
+}
+
+function validateCommand(env: CliEnv): Command {
+  return new Command("validate")
+    .description(
+      "check policies in files: NetworkPolicy, CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy",
+    )
+    .requiredOption("-f, --filename <file>", "YAML or JSON, repeatable; - is standard input", collect, [])
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+No cluster is asked. Every problem is told with file, line and column; objects of other kinds are passed over.
+
+Examples:
+  shunt policy validate -f policies.yaml
+  kubectl get networkpolicies,ciliumnetworkpolicies -A -o yaml | shunt policy validate -f -
+
+Exit codes: 0 all are valid, 1 one is not, 2 wrong usage.`,
+    )
+    .action(async (flags: ValidateFlags) =>
+      (await import("./policy-actions.ts")).validatePolicies(env, flags),
+    );
+}
+
+function traceCommand(env: CliEnv): Command {
+  return withKubeOptions(new Command("trace"))
+    .description("tell which policy decides about a connection, and why, from the cluster's objects")
+    .requiredOption("--from <end>", "who connects: NAMESPACE/POD, an address, host or world")
+    .requiredOption("--to <end>", "who is connected to, likewise")
+    .requiredOption("--port <port>", "the receiver's port, e.g. 8080 or 53/UDP; ICMP/8 is a type of ICMP")
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+Policies of both ends are asked: the sender's for egress, the receiver's for ingress. A Service is not an end: name the
+pod behind it, as policies do. "host" is the node of the other end.
+
+Examples:
+  shunt policy trace --from shop/frontend-7d4b --to shop/backend-5c9f --port 8080
+  shunt policy trace --from shop/frontend-7d4b --to 192.0.2.10 --port 443/TCP -o json
+
+Exit codes: 0 it was told, 1 an end was not found, 2 wrong usage.`,
+    )
+    .action(async (flags: TraceFlags) => (await import("./policy-actions.ts")).tracePolicies(env, flags));
+}

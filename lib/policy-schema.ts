@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Schemas of the policy kinds that clusters have, in the form that CustomResourceDefinitions take (OpenAPI 3, structural).
+
+export interface JsonSchema {
+  type?: string;
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  items?: JsonSchema;
+  additionalProperties?: JsonSchema | boolean;
+  enum?: (string | number)[];
+  [keyword: string]: unknown;
+}
+
+const text: JsonSchema = { type: "string" };
+const flag: JsonSchema = { type: "boolean" };
+const listOf = (items: JsonSchema): JsonSchema => ({ type: "array", items });
+const object = (properties: Record<string, JsonSchema>, required: string[] = []): JsonSchema => ({
+  type: "object",
+  properties,
+  ...(required.length > 0 ? { required } : {}),
+});
+const anything: JsonSchema = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+const portNumber: JsonSchema = { type: "integer", minimum: 0, maximum: 65_535 };
+const numberOrText: JsonSchema = {
+  "x-kubernetes-int-or-string": true,
+  anyOf: [{ type: "integer" }, { type: "string" }],
+};
+
+/** meta/v1 LabelSelector. */
+const selector = object({
+  matchLabels: { type: "object", additionalProperties: text },
+  matchExpressions: listOf(object({ key: text, operator: text, values: listOf(text) }, ["key", "operator"])),
+});
+
+const networkPolicyPort = object({ protocol: text, port: numberOrText, endPort: portNumber });
+const networkPolicyPeer = object({
+  podSelector: selector,
+  namespaceSelector: selector,
+  ipBlock: object({ cidr: text, except: listOf(text) }, ["cidr"]),
+});
+
+const networkPolicySpec = object({
+  podSelector: selector,
+  policyTypes: listOf({ type: "string", enum: ["Ingress", "Egress"] }),
+  ingress: listOf(object({ from: listOf(networkPolicyPeer), ports: listOf(networkPolicyPort) })),
+  egress: listOf(object({ to: listOf(networkPolicyPeer), ports: listOf(networkPolicyPort) })),
+});
+
+const cidrSet = listOf(
+  object({ cidr: text, except: listOf(text), cidrGroupRef: text, cidrGroupSelector: selector }),
+);
+const http = object({
+  method: text,
+  path: text,
+  host: text,
+  headers: listOf(text),
+  headerMatches: listOf(
+    object(
+      {
+        name: text,
+        value: text,
+        mismatch: { type: "string", enum: ["", "LOG", "ADD", "DELETE", "REPLACE"] },
+        secret: object({ name: text, namespace: text }, ["name"]),
+      },
+      ["name"],
+    ),
+  ),
+});
+const name = object({ matchName: text, matchPattern: text });
+const portRule = object({
+  ports: listOf(object({ port: text, endPort: portNumber, protocol: text }, ["port"])),
+  rules: object({
+    http: listOf(http),
+    dns: listOf(name),
+    kafka: listOf(anything),
+    l7proto: text,
+    l7: listOf({ type: "object", additionalProperties: text }),
+  }),
+  terminatingTLS: anything,
+  originatingTLS: anything,
+  serverNames: listOf(text),
+  listener: anything,
+});
+const icmps = listOf(
+  object({
+    fields: listOf(
+      object({ family: { type: "string", enum: ["IPv4", "IPv6"] }, type: numberOrText }, ["type"]),
+    ),
+  }),
+);
+const authentication = object(
+  { mode: { type: "string", enum: ["disabled", "required", "test-always-fail"] } },
+  ["mode"],
+);
+
+const from = {
+  fromEndpoints: listOf(selector),
+  fromRequires: listOf(selector),
+  fromCIDR: listOf(text),
+  fromCIDRSet: cidrSet,
+  fromEntities: listOf(text),
+  fromGroups: listOf(anything),
+  fromNodes: listOf(selector),
+};
+const to = {
+  toEndpoints: listOf(selector),
+  toRequires: listOf(selector),
+  toCIDR: listOf(text),
+  toCIDRSet: cidrSet,
+  toEntities: listOf(text),
+  toServices: listOf(
+    object({
+      k8sService: object({ serviceName: text, namespace: text }),
+      k8sServiceSelector: object({ selector, namespace: text }, ["selector"]),
+    }),
+  ),
+  toGroups: listOf(anything),
+  toNodes: listOf(selector),
+};
+const what = { toPorts: listOf(portRule), icmps };
+const toFQDNs = listOf(name);
+
+const ciliumRule = object({
+  endpointSelector: selector,
+  nodeSelector: selector,
+  ingress: listOf(object({ ...from, ...what, authentication })),
+  ingressDeny: listOf(object({ ...from, ...what })),
+  egress: listOf(object({ ...to, toFQDNs, ...what, authentication })),
+  egressDeny: listOf(object({ ...to, ...what })),
+  enableDefaultDeny: object({ ingress: flag, egress: flag }),
+  labels: listOf(anything),
+  log: object({ value: text }),
+  description: text,
+});
+
+const metadata: JsonSchema = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+const top = (properties: Record<string, JsonSchema>): JsonSchema =>
+  object({ apiVersion: text, kind: text, metadata, status: anything, ...properties }, ["metadata"]);
+
+/** Schemas of whole objects, by kind. */
+export const policySchemas = {
+  NetworkPolicy: { ...top({ spec: networkPolicySpec }), required: ["metadata", "spec"] },
+  CiliumNetworkPolicy: top({ spec: ciliumRule, specs: listOf(ciliumRule) }),
+  CiliumClusterwideNetworkPolicy: top({ spec: ciliumRule, specs: listOf(ciliumRule) }),
+} as const satisfies Record<string, JsonSchema>;
+
+export type PolicyKind = keyof typeof policySchemas;
+
+/** The same schema for JSON Schema validators, which refuses fields that it does not name. */
+export function strictSchema(schema: JsonSchema): JsonSchema {
+  const { "x-kubernetes-preserve-unknown-fields": open, "x-kubernetes-int-or-string": _, ...rest } = schema;
+  const result: JsonSchema = { ...rest };
+  if (schema.items !== undefined) result.items = strictSchema(schema.items);
+  if (schema.properties !== undefined) {
+    result.properties = Object.fromEntries(
+      Object.entries(schema.properties).map(([key, one]) => [key, strictSchema(one)]),
+    );
+    result.additionalProperties ??= open === true;
+  }
+  return result;
+}
