@@ -57,8 +57,9 @@ export async function openExec(
     perMessageDeflate: false,
     maxPayload: 64 * 1024 * 1024,
   });
+  // The first messages may come together with the answer that opens the stream.
+  socket.once("open", () => follow(socket, handlers));
   await opened(socket, `exec in ${target.namespace}/${target.pod}`);
-  follow(socket, handlers);
   return {
     write: (text) => socket.send(Buffer.concat([Buffer.from([stdinChannel]), Buffer.from(text)])),
     close: () => socket.terminate(),

@@ -3,7 +3,7 @@ import { nodeExec } from "../clusters/index.ts";
 
 /** Maps whose entries come and go with pods, or with Services and their backends. */
 const countedMaps = ["sh_endpoints", "sh_ipcache", "sh_services", "sh_backends"];
-const mapFolder = "/sys/fs/bpf/shunt/v1/maps";
+const mapFolder = "/sys/fs/bpf/shunt/v2/maps";
 
 /** Everything that a node keeps for its pods, in numbers. */
 interface PodResources {

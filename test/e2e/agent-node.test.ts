@@ -199,7 +199,7 @@ if (inside)
         timeoutMs: 30_000,
       });
       const attached = () =>
-        readdirSync("/sys/fs/bpf/shunt/v1/links").filter((name) => name.startsWith("cgroup"));
+        readdirSync("/sys/fs/bpf/shunt/v2/links").filter((name) => name.startsWith("cgroup"));
       await waitFor("the sockets to be free", () => attached().length === 0, { timeoutMs: 30_000 });
       await set({ services: "on", podNetwork: "active" });
       await waitFor("services to be on", () => attached().length === 8, { timeoutMs: 30_000 });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { layoutVersion, serviceKey } from "../../agent/datapath-layout.ts";
 import { addressBytes } from "../../lib/addresses.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
@@ -11,7 +12,7 @@ const name = "e2e-breakage";
 /** Carries client, client2 and echo-same-node; the other worker carries client3 and echo-other-node. */
 const broken = `${name}-worker`;
 const other = `${name}-worker2`;
-const pins = "/sys/fs/bpf/shunt/v1";
+const pins = `/sys/fs/bpf/shunt/${layoutVersion}`;
 const chosen = [
   "^no-policies/pod-to-pod$",
   "^no-policies/pod-to-pod-udp$",
@@ -89,18 +90,32 @@ describe("breaking the datapath on purpose", () => {
     assert.deepEqual(await failures(), { exitCode: 0, failed: [] });
   });
 
-  test("without the program at connect, that node's TCP to Services fails, and nothing else", async () => {
-    const services = ["echo-other-node", "echo-same-node"];
-    const expected = ["client", "client2"].flatMap((client) =>
-      services.map((service) => `pod-to-service: ${client} -> ${service}`),
-    );
+  test("without a Service in the map, that node's TCP to it fails, and nothing else", async () => {
+    const { spec } = await cluster.get("service", "echo-other-node", "-n", "shunt-test");
+    const { port } = spec.ports.find(({ protocol }: any) => protocol === "TCP");
+    const key = serviceKey.encode({ address: addressBytes(spec.clusterIP), port, protocol: 6 });
+    const expected = ["client", "client2"].map((client) => `pod-to-service: ${client} -> echo-other-node`);
     await withoutAgent(async () => {
-      await onBrokenNode("bpftool", "link", "detach", "pinned", `${pins}/links/cgroup-connect4`);
+      const map = ["map", "delete", "pinned", `${pins}/maps/sh_services`, "key", "hex"];
+      await onBrokenNode("bpftool", ...map, ...[...key].map((byte) => byte.toString(16).padStart(2, "0")));
       assert.deepEqual(await failures(), { exitCode: 1, failed: expected.toSorted() });
     });
-    await waitFor("the agent to attach the program again", async () => (await failures()).exitCode === 0, {
+    await waitFor("the agent to mend the map", async () => (await failures()).exitCode === 0, {
       timeoutMs: 90_000,
     });
+  });
+
+  test("without the program at connect, packets are translated instead, and the agent attaches it again", async () => {
+    const link = `${pins}/links/cgroup-connect4`;
+    await withoutAgent(async () => {
+      await onBrokenNode("bpftool", "link", "detach", "pinned", link);
+      assert.deepEqual(await failures(), { exitCode: 0, failed: [] });
+    });
+    const isAttached = async () => {
+      const { cgroup_id } = JSON.parse(await onBrokenNode("bpftool", "-j", "link", "show", "pinned", link));
+      return cgroup_id !== 0;
+    };
+    await waitFor("the agent to attach the program again", isAttached, { timeoutMs: 90_000 });
   });
 
   test("with the tunnel device down, what crosses between nodes fails, and nothing else", async () => {
