@@ -2,6 +2,8 @@
 import { readRecord, writeRecord } from "../../installer/index.ts";
 import { ShuntError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
+import { waitFor } from "../../lib/wait.ts";
+import type { Json } from "../model/journal.ts";
 import type { StepContext, StepKind } from "../step-kind.ts";
 import {
   rememberWorkload,
@@ -19,6 +21,8 @@ interface Before {
 
 const before = (context: StepContext): Before => context.before as unknown as Before;
 const served = ["handover", "on"];
+/** kube-proxy that failed at first is started again after up to a minute and a half. */
+const rulesTimeoutMs = 180_000;
 
 /** The agent serves Services on every node; then kube-proxy stops, and what it translated goes on by its rules. */
 export const servicesHandoverStep: StepKind = {
@@ -67,14 +71,31 @@ export const servicesHandoverStep: StepKind = {
     const { kubeProxy, modes } = before(context);
     if (kubeProxy !== null) await restoreWorkload(kube, kubeProxy, signal);
     const now = await readAllModes(kube);
-    for (const [node, { services }] of Object.entries(modes))
-      if (now[node] !== undefined && now[node].services !== services)
-        await setModes(kube, node, { services }, signal);
+    for (const [node, { services }] of Object.entries(modes)) {
+      if (now[node] === undefined || now[node].services === services) continue;
+      if (!served.includes(services ?? "")) await waitForRules(context, node);
+      await setModes(kube, node, { services }, signal);
+    }
     const record = await readRecord(kube);
     if (record?.kubeProxy !== undefined) await writeRecord(kube, { values: record.values });
     return kubeProxy === null ? "services as before" : "kube-proxy runs again";
   },
 };
+
+/** A kube-proxy that runs has not yet written its rules, and until it has, the agent has to serve. */
+async function waitForRules({ plan, tools, signal, report }: StepContext, node: string): Promise<void> {
+  const { form, mode } = plan.basis.kubeProxy;
+  if (form === "none") return;
+  const hasRules = async (): Promise<boolean> => {
+    report(`kube-proxy's rules on node ${node}`);
+    const found = await tools.nodeTask.run("residue", node, { kubeProxy: { mode, form } }, { signal });
+    return (found as { items: Json[] }).items.length > 0;
+  };
+  await waitFor(`kube-proxy to write its rules on node ${node}`, hasRules, {
+    ...{ timeoutMs: rulesTimeoutMs, intervalMs: 2_000, signal },
+    remedy: `The agent goes on serving Services. See that kube-proxy (${form}) runs on the node and what it logs, then: shunt migrate rollback`,
+  });
+}
 
 /** So that a later `shunt uninstall` brings kube-proxy back. */
 async function rememberInRecord(kube: KubeClient, kubeProxy: StoppedWorkload): Promise<void> {

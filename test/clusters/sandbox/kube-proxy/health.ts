@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { once } from "node:events";
 import http from "node:http";
+import { errorMessage } from "../../../../lib/errors.ts";
 import type { Logger } from "../../../../lib/log.ts";
 import type { ProxyConfiguration } from "./configuration.ts";
 import type { PortPlan } from "./port-plan.ts";
+
+const rebindMs = 5_000;
 
 /** When rules were last written, and how long changes have waited. */
 export interface SyncState {
@@ -15,7 +17,7 @@ export interface SyncState {
 }
 
 /** Serves /healthz and /livez, and /metrics and /proxyMode, where kube-proxy does. */
-export async function serveHealth(config: ProxyConfiguration, state: SyncState): Promise<void> {
+export function serveHealth(config: ProxyConfiguration, state: SyncState, log: Logger): void {
   const health: http.RequestListener = (request, response) => {
     const now = new Date();
     const late =
@@ -42,7 +44,16 @@ export async function serveHealth(config: ProxyConfiguration, state: SyncState):
     [health, config.healthzPort, "::"],
     [metrics, config.metricsPort, "127.0.0.1"],
   ] as const)
-    await once(http.createServer(listener).listen(port, host), "listening");
+    listen(http.createServer(listener), { port, host }, log);
+}
+
+/** Like kube-proxy, which does without its health check while another has the port, and asks for it again. */
+function listen(server: http.Server, at: { port: number; host: string }, log: Logger): void {
+  server.on("error", (error) => {
+    log.error("cannot serve yet", { ...at, error: errorMessage(error) });
+    setTimeout(() => server.listen(at), rebindMs);
+  });
+  server.listen(at);
 }
 
 function metricsText(state: SyncState): string {

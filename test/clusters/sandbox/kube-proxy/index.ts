@@ -48,7 +48,7 @@ export async function main(argv: string[]): Promise<number> {
     place = now;
   });
   for (const informer of [services, slices]) informer.onChange(() => proxier.changed());
-  await serveHealth(config, proxier.state);
+  serveHealth(config, proxier.state, log);
   log.info("serving", { part: "kube-proxy", mode: config.mode, node: nodeName });
   await proxier.run(stop.signal);
   return 0;

@@ -109,7 +109,9 @@ export class Proxier {
       ...{ family, node, clusterCidr, masqueradeAll, masqueradeBit, localhostNodePorts },
     };
     if (mode === "iptables") return await applyIptables(family, iptablesRules(plans, settings));
-    const names = await applyNft(nftRules(plans, settings), this.#nftNames.get(family));
-    this.#nftNames.set(family, names);
+    const before = this.#nftNames.get(family);
+    // A table that others have changed is started anew by the next attempt.
+    this.#nftNames.delete(family);
+    this.#nftNames.set(family, await applyNft(nftRules(plans, settings), before));
   }
 }
