@@ -127,15 +127,17 @@ async function deployWorld(
   const survey = {
     name: "survey",
     title: "Look around",
-    run: async (): Promise<string> => {
-      world = await surveyWorld(deployment, run.startedAt);
+    run: async (_: Deployment, report: (progress: string) => void): Promise<string> => {
+      world = await surveyWorld(deployment, run.startedAt, report);
       if (world.families.length === 0)
         throw new UsageError(
           `The cluster's pods have no ${options.families?.join(" or ")} address`,
           "See --ip-family.",
         );
       const outside = world.families.filter((family) => world!.outside.answers[family]);
-      return `families ${world.families.join(", ")}; the outside answers: ${outside.join(", ") || "no"}`;
+      const { withoutDns } = world;
+      const dns = withoutDns.length === 0 ? "" : `; no answer from cluster DNS: ${withoutDns.join(", ")}`;
+      return `families ${world.families.join(", ")}; the outside answers: ${outside.join(", ") || "no"}${dns}`;
     },
   };
   await runSteps([...deploySteps, survey], deployment, { style: io.style, out: io.out, signal: run.signal });

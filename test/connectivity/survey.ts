@@ -5,13 +5,18 @@ import { resourcePath } from "../../lib/kube.ts";
 import { Action } from "./action.ts";
 import { agentPods, readDrops, restartsOf } from "./agent-facts.ts";
 import { type Deployment, serviceEndpoint } from "./deploy.ts";
+import { waitForDns } from "./dns-wait.ts";
 import type { PodEndpoint } from "./endpoint.ts";
 import { startOutsideClient } from "./outside-client.ts";
 import { Probes } from "./probes.ts";
 import type { HeldConnection, Outside, ServiceName, World } from "./world.ts";
 
 /** Looks around from the deployed pods: families, the outside, DNS servers, counters; and opens what is held. */
-export async function surveyWorld(d: Deployment, startedAt: string): Promise<World> {
+export async function surveyWorld(
+  d: Deployment,
+  startedAt: string,
+  report: (progress: string) => void,
+): Promise<World> {
   const probes = new Probes(d.options);
   const action = new Action(d.signal, () => undefined);
   const pod = (name: string): PodEndpoint => d.pods.get(name)!;
@@ -24,8 +29,10 @@ export async function surveyWorld(d: Deployment, startedAt: string): Promise<Wor
   await waitForServers(probes, action, [...d.pods.values(), ...d.hosts, ...outsidePods]);
   const clients = ["client", "client2", "client3"].filter((name) => d.pods.has(name)).map(pod);
   const echoes = [echo, ...(d.pods.has("echo-other-node") ? [pod("echo-other-node")] : [])];
-  const [dnsServers, outside, drops, held, apiServer, agents] = await Promise.all([
-    readDnsServers(probes, action, clients[0]!),
+  const dnsServers = await readDnsServers(probes, action, clients[0]!);
+  const ask = { probes, action, clients, nameservers: dnsServers };
+  const [withoutDns, outside, drops, held, apiServer, agents] = await Promise.all([
+    waitForDns(d, ask, report),
     lookOutside(d, probes, action, host),
     readAllDrops(d, probes, action),
     holdConnections(probes, action, clients, echoes, families),
@@ -47,6 +54,7 @@ export async function surveyWorld(d: Deployment, startedAt: string): Promise<Wor
     services: Object.fromEntries(d.services) as World["services"] & Record<ServiceName, never>,
     apiServer: serviceEndpoint(apiServer),
     dnsServers,
+    withoutDns,
     outside,
     externalClient,
     agent: d.agent,

@@ -77,6 +77,8 @@ export interface World {
   apiServer: ServiceEndpoint;
   /** Addresses of the cluster's DNS server, as pods know them. */
   dnsServers: string[];
+  /** Clients and DNS servers between which there was no answer, as `client -> address`. */
+  withoutDns: string[];
   outside: Outside;
   /** A client beyond the nodes, by `--external-client-command`; without it, hosts of other nodes stand in. */
   externalClient: PodEndpoint | undefined;
