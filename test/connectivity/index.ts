@@ -136,7 +136,7 @@ async function deployWorld(
         );
       const outside = world.families.filter((family) => world!.outside.answers[family]);
       const { withoutDns } = world;
-      const dns = withoutDns.length === 0 ? "" : `; no answer from cluster DNS: ${withoutDns.join(", ")}`;
+      const dns = withoutDns.length === 0 ? "" : `; no answer from cluster DNS for ${withoutDns.join(", ")}`;
       return `families ${world.families.join(", ")}; the outside answers: ${outside.join(", ") || "no"}${dns}`;
     },
   };

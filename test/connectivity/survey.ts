@@ -30,7 +30,7 @@ export async function surveyWorld(
   const clients = ["client", "client2", "client3"].filter((name) => d.pods.has(name)).map(pod);
   const echoes = [echo, ...(d.pods.has("echo-other-node") ? [pod("echo-other-node")] : [])];
   const dnsServers = await readDnsServers(probes, action, clients[0]!);
-  const ask = { probes, action, clients, nameservers: dnsServers };
+  const ask = { probes, action, clients, nameserver: dnsServers[0] };
   const [withoutDns, outside, drops, held, apiServer, agents] = await Promise.all([
     waitForDns(d, ask, report),
     lookOutside(d, probes, action, host),

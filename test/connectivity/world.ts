@@ -77,7 +77,7 @@ export interface World {
   apiServer: ServiceEndpoint;
   /** Addresses of the cluster's DNS server, as pods know them. */
   dnsServers: string[];
-  /** Clients and DNS servers between which there was no answer, as `client -> address`. */
+  /** Clients that got no answer from it. */
   withoutDns: string[];
   outside: Outside;
   /** A client beyond the nodes, by `--external-client-command`; without it, hosts of other nodes stand in. */
