@@ -56,6 +56,26 @@ export const configFlags = {
   CONFIG_POD_SERVICES: 32,
   CONFIG_DSR_TCP: 64,
   CONFIG_DSR_UDP: 128,
+  CONFIG_POLICY: 256,
+} as const;
+/** In a word of `sh_policy_of`, below the number of the set. */
+export const policyFlags = { POLICY_INGRESS: 1, POLICY_EGRESS: 2, POLICY_AUDIT: 4 } as const;
+/** Bits of a word that are flags; endpoint ids are below the second number. */
+export const policyFlagBits = 3;
+export const policyEndpoints = 16_384;
+/** The identity under which a set keeps the table for those whom it does not name. */
+export const policyEverybody = 0xffff_ffff;
+export const policyActions = { POLICY_DENY: 0, POLICY_ALLOW: 1, POLICY_UNLESS: 2 } as const;
+export const policyPrefixKinds = {
+  POLICY_PREFIX_WORLD: 0,
+  POLICY_PREFIX_POD: 1,
+  POLICY_PREFIX_IPV6: 2,
+} as const;
+export const policyFlowFlags = {
+  POLICY_FLOW_REPLIED: 1,
+  POLICY_FLOW_FIN: 2,
+  POLICY_FLOW_REPLY_FIN: 4,
+  POLICY_FLOW_ENDED: 8,
 } as const;
 export const directions = { DIRECTION_INGRESS: 0, DIRECTION_EGRESS: 1, DIRECTION_COUNT: 2 } as const;
 /** As Hubble numbers them. */
@@ -80,6 +100,7 @@ export const reasons = {
   FORWARD_REVERSE: 10,
   FORWARD_REJECTED: 11,
   FORWARD_TURNED: 12,
+  FORWARD_AUDITED: 13,
   DROP_INVALID_SOURCE_MAC: 130,
   DROP_INVALID_SOURCE_IP: 132,
   DROP_POLICY_DENIED: 133,
@@ -111,6 +132,10 @@ export const enums = {
   flow_timeout: flowTimeouts,
   flow_stat: flowStats,
   config_flag: configFlags,
+  policy_flag: policyFlags,
+  policy_action: policyActions,
+  policy_prefix_kind: policyPrefixKinds,
+  policy_flow_flag: policyFlowFlags,
   direction: directions,
   verdict: verdicts,
   reason: reasons,
@@ -252,6 +277,52 @@ export const socketNatKey = struct("socket_nat_key", {
 });
 export const socketNat = struct("socket_nat", { address, port: be16, reserved: u16, serviceId: u32 });
 
+/**
+ * Key of `sh_policy_tables`; the value is the number of a table, u32. To change an endpoint's policy without a moment of half
+ * of it: write the tables of a new set, then the endpoint's word in `sh_policy_of` (key u32 endpoint id, value u32), and
+ * only when no packet can still be judged by the old set, remove that.
+ */
+export const policyTableKey = struct("policy_table_key", { set: u32, identity: u32, direction: u32 });
+
+/** Key of `sh_policy_ports`: `prefixLength` is 32 for the rest of a table, 48 for a protocol, up to 64 for a port. */
+export const policyPortKey = struct("policy_port_key", {
+  prefixLength: u32,
+  table: u32,
+  protocol: u8,
+  reserved: u8,
+  port: be16,
+});
+export const policyVerdict = struct("policy_verdict", { rule: u32, action: u32 });
+
+/** Key of `sh_policy_prefixes`: `prefixLength` counts the kind's 32 bits too; the value is an identity, u32. */
+export const policyPrefixKey = struct("policy_prefix_key", { prefixLength: u32, kind: u32, address });
+
+/** Value of `sh_policy_flows` (key: tuple), written by the programs. Numbers by direction, four bytes each. */
+export const policyFlow = struct("policy_flow", {
+  lastSeenNs: u64,
+  word: bytes(8, 4),
+  rule: bytes(8, 4),
+  flags: u32,
+  reserved: u32,
+});
+
+/** Key of `sh_policy_denials`, written by the programs. */
+export const policyDenialKey = struct("policy_denial_key", {
+  peer: address,
+  endpoint: u32,
+  identity: u32,
+  word: u32,
+  direction: u8,
+  protocol: u8,
+  port: be16,
+});
+export const policyDenial = struct("policy_denial", {
+  packets: u64,
+  lastSeenNs: u64,
+  rule: u32,
+  reserved: u32,
+});
+
 /** Value of `sh_counters` (per-CPU array, key u32 = direction * 256 + reason). */
 export const counter = struct("counter", { packets: u64, bytes: u64 });
 
@@ -310,6 +381,13 @@ export const structs: readonly StructLayout<any>[] = [
   fragmentPorts,
   socketNatKey,
   socketNat,
+  policyTableKey,
+  policyPortKey,
+  policyVerdict,
+  policyPrefixKey,
+  policyFlow,
+  policyDenialKey,
+  policyDenial,
   counter,
   config,
 ];
@@ -330,6 +408,12 @@ export const maps = {
   flowStats: "sh_flow_stats",
   fragments: "sh_fragments",
   socketNat: "sh_socket_nat",
+  policyOf: "sh_policy_of",
+  policyTables: "sh_policy_tables",
+  policyPorts: "sh_policy_ports",
+  policyPrefixes: "sh_policy_prefixes",
+  policyFlows: "sh_policy_flows",
+  policyDenials: "sh_policy_denials",
   counters: "sh_counters",
 } as const;
 

@@ -41,7 +41,7 @@ describe("the flow table", () => {
   let fixture: PacketFixture;
   before(async () => {
     await makeTestNode(netns);
-    fixture = loadFixture("netdev.bpf.o", netns, 0, { [maps.nat]: 1_024 });
+    fixture = loadFixture("netdev.bpf.o", netns, 0, { mapSizes: { [maps.nat]: 1_024 } });
   });
   after(async () => {
     fixture?.object.close();

@@ -83,14 +83,15 @@ export async function makeTestNode(name: string): Promise<void> {
   await run("ip", ["netns", "exec", name, "sysctl", "-qw", ...settings]);
 }
 
-/** Loads an object with fresh, filled maps. */
+/** Loads an object with fresh, filled maps; those of a folder are shared by all that are loaded with it. */
 export function loadFixture(
   objectName: string,
   netns: string,
   extraFlags = 0,
-  mapSizes: Readonly<Record<string, number>> = {},
+  options: { mapSizes?: Readonly<Record<string, number>>; pinFolder?: string } = {},
 ): PacketFixture {
-  const object = loadObject(path.join(objects, objectName), { config: configOf(extraFlags), mapSizes });
+  const config = configOf(extraFlags);
+  const object = loadObject(path.join(objects, objectName), { config, ...options });
   fillEndpoints(object);
   fillIpcache(object);
   for (const service of Object.values(testServices)) addService(object, service);

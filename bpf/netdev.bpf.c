@@ -120,6 +120,9 @@ SEC("tc") int from_netdev(struct __sk_buff *skb)
 				end_service_flow(&packet);
 			return to_translated_pod(skb, &packet);
 		}
+		int failed = judge(skb, &packet, DIRECTION_INGRESS);
+		if (failed)
+			return drop(skb, DIRECTION_INGRESS, failed);
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
 		return to_local_pod(skb, &packet, target);
 	}

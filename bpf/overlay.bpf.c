@@ -4,7 +4,7 @@
 #include "lib/dsr-learn.h"
 
 // The node that sent this tunnel packet must be the one on which the inner source lives.
-static __always_inline int check_sender(struct __sk_buff *skb, const struct packet *packet)
+static __always_inline int check_sender(struct __sk_buff *skb, struct packet *packet)
 {
 	struct bpf_tunnel_key key = {};
 	struct address sender;
@@ -15,6 +15,8 @@ static __always_inline int check_sender(struct __sk_buff *skb, const struct pack
 			return DROP_UNKNOWN_SENDER;
 		__builtin_memcpy(sender.word, key.remote_ipv6, 16);
 	}
+	if (key.tunnel_id >= IDENTITY_FIRST)
+		packet->identity = key.tunnel_id;
 	struct ipcache_entry *owner = find_owner(&packet->tuple.source);
 	if (owner && same_address(&owner->tunnel_endpoint, &sender))
 		return 0;
@@ -48,6 +50,9 @@ SEC("tc") int from_overlay(struct __sk_buff *skb)
 		}
 		if (may_be_translated(endpoint->ifindex))
 			return to_translated_pod(skb, &packet);
+		failed = judge(skb, &packet, DIRECTION_INGRESS);
+		if (failed)
+			return drop(skb, DIRECTION_INGRESS, failed);
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
 		return to_local_pod(skb, &packet, endpoint);
 	}

@@ -31,7 +31,7 @@ static __always_inline bool is_neighbour_discovery(const struct packet *packet)
 }
 
 // Returns 0 when the packet may come from this pod, else the reason to drop it.
-static __always_inline int check_source(struct __sk_buff *skb, const struct packet *packet)
+static __always_inline int check_source(struct __sk_buff *skb, struct packet *packet)
 {
 	struct endpoint *source = find_endpoint(&packet->tuple.source);
 	if (!source || source->ifindex != skb->ifindex || (source->flags & ENDPOINT_HOST))
@@ -42,6 +42,7 @@ static __always_inline int check_source(struct __sk_buff *skb, const struct pack
 	for (int index = 0; index < 6; index++)
 		if (mac[index] != source->mac[index])
 			return DROP_INVALID_SOURCE_MAC;
+	packet->identity = source->identity;
 	return 0;
 }
 
@@ -74,6 +75,9 @@ static __always_inline int to_endpoint(struct __sk_buff *skb, struct packet *pac
 {
 	if (target->flags & ENDPOINT_HOST)
 		return pass(skb, DIRECTION_EGRESS, FORWARD_HOST);
+	int failed = judge(skb, packet, DIRECTION_INGRESS);
+	if (failed)
+		return drop(skb, DIRECTION_INGRESS, failed);
 	count(skb, DIRECTION_EGRESS, FORWARD_LOCAL);
 	return to_local_pod(skb, packet, target);
 }
@@ -107,6 +111,9 @@ static __noinline int serve_pod(struct __sk_buff *skb, struct packet *packet, __
 	int failed = serve(skb, packet, service, &key, true);
 	if (failed)
 		return not_served(skb, packet, DIRECTION_EGRESS, failed);
+	failed = judge(skb, packet, DIRECTION_EGRESS);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
 	return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_SERVICE);
 }
 
@@ -118,8 +125,14 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 	struct nat_entry *flow = translated ? find_flow(packet) : NULL;
 	if (flow) {
 		__u32 reason = flow->flags & NAT_REVERSE ? FORWARD_REVERSE : FORWARD_MASQUERADED;
+		__u32 flags = flow->flags & (NAT_REVERSE | NAT_SERVICE);
 		struct tuple to = flow->to;
-		int failed = rewrite(skb, packet, &to);
+		// What is judged is the backend behind a service, and the pod behind a masquerade.
+		int failed = flags ? 0 : judge(skb, packet, DIRECTION_EGRESS);
+		if (!failed)
+			failed = rewrite(skb, packet, &to);
+		if (!failed && flags == NAT_SERVICE)
+			failed = judge(skb, packet, DIRECTION_EGRESS);
 		if (failed)
 			return drop(skb, DIRECTION_EGRESS, failed);
 		return deliver(skb, packet, DIRECTION_EGRESS, reason);
@@ -138,37 +151,43 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 		if (done != NO_SERVICE)
 			return done;
 	}
+	int failed = judge(skb, packet, DIRECTION_EGRESS);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
 	if (target)
 		return to_endpoint(skb, packet, target);
 	if (is_foreign_pod(owner))
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
-	struct route route;
+	struct scratch *scratch = scratch_of_cpu();
+	if (!scratch)
+		return TC_ACT_SHOT;
+	struct route *route = &scratch->route;
 	if (is_tunnelled(owner)) {
 		if (is_larger(skb, packet, config.tunnel_mtu)) // the stack fragments it or says what would fit
 			return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
-		if (find_route_beside(skb, packet, owner, &route)) {
+		if (find_route_beside(skb, packet, owner, route)) {
 			count(skb, DIRECTION_EGRESS, FORWARD_DIRECT);
-			return to_route(skb, packet, &route);
+			return to_route(skb, packet, route);
 		}
 		count(skb, DIRECTION_EGRESS, FORWARD_OVERLAY);
-		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
+		return to_tunnel(skb, packet, owner);
 	}
 	if (is_next_hop(skb, packet, owner)) {
 		count(skb, DIRECTION_EGRESS, FORWARD_DIRECT);
 		return to_next_hop(skb, packet, owner);
 	}
 	bool in_cluster = owner && (owner->flags & IPCACHE_IN_CLUSTER);
-	if (!find_route(skb, packet, &route)) // the stack says why not
+	if (!find_route(skb, packet, route)) // the stack says why not
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 	__u32 reason = in_cluster ? FORWARD_DIRECT : FORWARD_WORLD;
 	if (!in_cluster && (config.flags & CONFIG_MASQUERADE)) {
-		int failed = masquerade(skb, packet);
+		failed = masquerade(skb, packet);
 		if (failed)
 			return drop(skb, DIRECTION_EGRESS, failed);
 		reason = FORWARD_MASQUERADED;
 	}
 	count(skb, DIRECTION_EGRESS, reason);
-	return to_route(skb, packet, &route);
+	return to_route(skb, packet, route);
 }
 
 SEC("tc") int from_pod(struct __sk_buff *skb)
@@ -199,24 +218,30 @@ SEC("tc") int from_pod(struct __sk_buff *skb)
 	if (packet.ttl <= 1 && !for_host) // the stack says "time exceeded"
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 	bool sctp_to_host = for_host && packet.tuple.protocol == IPPROTO_SCTP;
-	if (target && !sctp_to_host && !may_be_translated(skb->ifindex))
-		return to_endpoint(skb, &packet, target);
+	if (target && !sctp_to_host && !may_be_translated(skb->ifindex)) {
+		failed = judge(skb, &packet, DIRECTION_EGRESS);
+		return failed ? drop(skb, DIRECTION_EGRESS, failed) : to_endpoint(skb, &packet, target);
+	}
 	return leave(skb, &packet);
 }
 
-// Replies that came through the stack, of the node itself or of another pod network's pods, are translated back here.
+// What the stack sends, the node's own and what another pod network's pods send; replies among it are translated back.
 SEC("tc") int to_pod(struct __sk_buff *skb)
 {
 	bool is_ip = skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6);
+	bool translated = may_be_translated(skb->ifindex);
 	struct packet packet = {};
-	if (!is_ip || !may_be_translated(skb->ifindex) || parse(skb, &packet))
+	if (!is_ip || (!translated && !(config.flags & CONFIG_POLICY)) || parse(skb, &packet))
 		return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
 	resolve_fragment(&packet);
-	struct nat_entry *flow = find_flow(&packet);
-	if (!flow || !(flow->flags & NAT_REVERSE))
-		return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
+	struct nat_entry *flow = translated ? find_flow(&packet) : NULL;
+	int failed = 0;
+	if (!flow || !(flow->flags & NAT_REVERSE)) {
+		failed = judge(skb, &packet, DIRECTION_INGRESS);
+		return failed ? drop(skb, DIRECTION_INGRESS, failed) : pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
+	}
 	struct tuple to = flow->to;
-	int failed = rewrite(skb, &packet, &to);
+	failed = rewrite(skb, &packet, &to);
 	return failed ? drop(skb, DIRECTION_INGRESS, failed) : pass(skb, DIRECTION_INGRESS, FORWARD_REVERSE);
 }
 

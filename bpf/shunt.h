@@ -42,6 +42,7 @@ enum reason {
 	FORWARD_REVERSE = 10, // a reply, translated back
 	FORWARD_REJECTED = 11, // a service without backends: the client was told so
 	FORWARD_TURNED = 12, // as SERVICE or REVERSE, back out of the uplink by its driver (XDP)
+	FORWARD_AUDITED = 13, // beside another reason: policy would have denied it
 	DROP_INVALID_SOURCE_MAC = 130,
 	DROP_INVALID_SOURCE_IP = 132,
 	DROP_POLICY_DENIED = 133,
@@ -302,6 +303,102 @@ struct socket_nat {
 };
 _Static_assert(sizeof(struct socket_nat) == 24, "socket_nat");
 
+// Policy. Map sh_policy_of, array: an endpoint's id -> the word by which its packets are judged: the number of a policy set
+// above POLICY_FLAGS bits of flags. Zero judges nothing. One word, so that no packet is judged by half a set.
+enum policy_flag {
+	POLICY_INGRESS = 1, // judged towards the endpoint
+	POLICY_EGRESS = 2, // judged from the endpoint
+	POLICY_AUDIT = 4, // what is denied is counted, and passes
+};
+enum { POLICY_FLAGS = 3, POLICY_ENDPOINTS = 16384 };
+
+// Map sh_policy_tables: policy_table_key -> number of a table of ports. The everybody's entry is there for each direction
+// that is judged; that of an identity only when it is another one.
+enum { POLICY_EVERYBODY = 0xffffffff };
+
+struct policy_table_key {
+	__u32 set;
+	__u32 identity;
+	__u32 direction;
+};
+_Static_assert(sizeof(struct policy_table_key) == 12, "policy_table_key");
+
+// Map sh_policy_ports, longest prefix first: policy_port_key -> policy_verdict. With 32 bits it is the verdict for what no
+// other entry of the table covers, with 48 for a whole protocol.
+struct policy_port_key {
+	__u32 prefix_length; // bits of what follows
+	__u32 table;
+	__u8 protocol;
+	__u8 reserved;
+	__be16 port; // of the receiver; for ICMP its type
+};
+_Static_assert(sizeof(struct policy_port_key) == 12, "policy_port_key");
+
+enum policy_action {
+	POLICY_DENY = 0,
+	POLICY_ALLOW = 1,
+	POLICY_UNLESS = 2, // denied because nothing allows it: what allows addresses may still
+};
+
+struct policy_verdict {
+	__u32 rule; // number of the rule that says so, for the flow's record
+	__u32 action; // enum policy_action
+};
+_Static_assert(sizeof(struct policy_verdict) == 8, "policy_verdict");
+
+// Map sh_policy_prefixes, longest prefix first: policy_prefix_key -> identity of the longest prefix that policies name
+// for an address.
+enum policy_prefix_kind {
+	POLICY_PREFIX_WORLD = 0, // for addresses beyond the cluster; the whole of each family is there
+	POLICY_PREFIX_POD = 1, // for the others: only prefixes that also stand for pods
+	POLICY_PREFIX_IPV6 = 2, // added for that family: else its short prefixes would hold every IPv4 address
+};
+
+struct policy_prefix_key {
+	__u32 prefix_length; // bits of what follows
+	__u32 kind; // enum policy_prefix_kind
+	struct address address;
+};
+_Static_assert(sizeof(struct policy_prefix_key) == 24, "policy_prefix_key");
+
+// Map sh_policy_flows, LRU: a connection's first packet as the pods see it -> by which words it was let through. Replies
+// find it by their reversed tuple.
+enum policy_flow_flag {
+	POLICY_FLOW_REPLIED = 1,
+	POLICY_FLOW_FIN = 2, // from the one that opened it
+	POLICY_FLOW_REPLY_FIN = 4,
+	POLICY_FLOW_ENDED = 8, // both, or a reset
+};
+
+struct policy_flow {
+	__u64 last_seen_ns; // bpf_ktime_get_ns, refreshed at most once a second
+	__u32 word[2]; // by direction: the endpoint's word of sh_policy_of and 1; 0 when it was not judged there
+	__u32 rule[2];
+	__u32 flags; // enum policy_flow_flag
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct policy_flow) == 32, "policy_flow");
+
+// Map sh_policy_denials, LRU: what was denied, or would have been.
+struct policy_denial_key {
+	struct address peer;
+	__u32 endpoint;
+	__u32 identity; // of the peer
+	__u32 word;
+	__u8 direction;
+	__u8 protocol;
+	__be16 port;
+};
+_Static_assert(sizeof(struct policy_denial_key) == 32, "policy_denial_key");
+
+struct policy_denial {
+	__u64 packets;
+	__u64 last_seen_ns;
+	__u32 rule;
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct policy_denial) == 24, "policy_denial");
+
 // Map sh_counters, per CPU, array: index direction * 256 + reason.
 enum { COUNTER_REASONS = 256 };
 
@@ -321,6 +418,7 @@ enum config_flag {
 	CONFIG_POD_SERVICES = 32, // translate what pods send to a service as packets, past the sockets
 	CONFIG_DSR_TCP = 64, // direct server return
 	CONFIG_DSR_UDP = 128,
+	CONFIG_POLICY = 256, // what pods send and get is judged
 };
 
 struct config {

@@ -2,16 +2,15 @@
 // Where a packet goes: a pod of this node, the tunnel, another device, or the stack.
 #pragma once
 
-#include "lib/owners.h"
-#include "lib/parse.h"
+#include "lib/policy.h"
 
 // Left on packets that are done with, for the egress program that sees them next and clears it.
 enum {
 	TC_INDEX_TUNNEL_KEY = 0x5348, // to_overlay: the tunnel key is set
 	TC_INDEX_ROUTED = 0x5349, // to_netdev: addresses are final
 };
-// Identity in the VNI of packets without one of their own.
-enum { IDENTITY_DEFAULT = 1 };
+// In the VNI: the sender's identity, else IDENTITY_DEFAULT. From IDENTITY_FIRST on numbers are of workloads.
+enum { IDENTITY_DEFAULT = 1, IDENTITY_FIRST = 256 };
 // The size that 5.10 knows, without the local address.
 #define TUNNEL_KEY_SIZE offsetof(struct bpf_tunnel_key, local_ipv4)
 
@@ -67,10 +66,9 @@ static __always_inline int set_tunnel_key(struct __sk_buff *skb, const struct ip
 	return bpf_skb_set_tunnel_key(skb, &key, TUNNEL_KEY_SIZE, flags);
 }
 
-static __always_inline int to_tunnel(struct __sk_buff *skb, struct packet *packet, const struct ipcache_entry *owner,
-				     __u32 identity)
+static __always_inline int to_tunnel(struct __sk_buff *skb, struct packet *packet, const struct ipcache_entry *owner)
 {
-	if (set_tunnel_key(skb, owner, identity))
+	if (set_tunnel_key(skb, owner, packet->identity ? packet->identity : IDENTITY_DEFAULT))
 		return TC_ACT_SHOT;
 	decrement_ttl(skb, packet);
 	skb->tc_index = TC_INDEX_TUNNEL_KEY;
@@ -98,12 +96,6 @@ static __always_inline int to_next_hop(struct __sk_buff *skb, struct packet *pac
 	skb->tc_index = TC_INDEX_ROUTED;
 	return bpf_redirect_neigh(config.uplink_ifindex, &next, sizeof(next), 0);
 }
-
-// A route found by find_route.
-struct route {
-	struct bpf_fib_lookup fib;
-	int result;
-};
 
 static __always_inline bool find_route(struct __sk_buff *skb, const struct packet *packet, struct route *route)
 {
@@ -157,25 +149,32 @@ static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u3
 	if (endpoint && (endpoint->flags & ENDPOINT_HOST))
 		return pass(skb, direction, reason);
 	if (endpoint) {
+		// What a flow's other end sends was judged with the packet that made the flow.
+		int failed = reason == FORWARD_REVERSE ? 0 : judge(skb, packet, DIRECTION_INGRESS);
+		if (failed)
+			return drop(skb, DIRECTION_INGRESS, failed);
 		count(skb, direction, reason);
 		return to_local_pod(skb, packet, endpoint);
 	}
 	struct ipcache_entry *owner = find_owner(&packet->tuple.destination);
 	if (is_foreign_pod(owner))
 		return pass(skb, direction, reason);
-	struct route route;
+	struct scratch *scratch = scratch_of_cpu();
+	if (!scratch)
+		return TC_ACT_SHOT;
+	struct route *route = &scratch->route;
 	if (is_tunnelled(owner)) {
 		count(skb, direction, reason);
-		if (find_route_beside(skb, packet, owner, &route))
-			return to_route(skb, packet, &route);
-		return to_tunnel(skb, packet, owner, IDENTITY_DEFAULT);
+		if (find_route_beside(skb, packet, owner, route))
+			return to_route(skb, packet, route);
+		return to_tunnel(skb, packet, owner);
 	}
 	if (is_next_hop(skb, packet, owner)) {
 		count(skb, direction, reason);
 		return to_next_hop(skb, packet, owner);
 	}
-	if (!find_route(skb, packet, &route))
+	if (!find_route(skb, packet, route))
 		return drop(skb, direction, DROP_FIB_FAILED);
 	count(skb, direction, reason);
-	return to_route(skb, packet, &route);
+	return to_route(skb, packet, route);
 }

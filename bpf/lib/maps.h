@@ -122,6 +122,52 @@ struct {
 	__type(value, struct counter);
 } sh_counters SEC(".maps");
 
+// Maps of policies are small unless the agent, told to judge, makes them larger.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POLICY_ENDPOINTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} sh_policy_of SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct policy_table_key);
+	__type(value, __u32);
+} sh_policy_tables SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct policy_port_key);
+	__type(value, struct policy_verdict);
+} sh_policy_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct policy_prefix_key);
+	__type(value, __u32);
+} sh_policy_prefixes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct tuple);
+	__type(value, struct policy_flow);
+} sh_policy_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct policy_denial_key);
+	__type(value, struct policy_denial);
+} sh_policy_denials SEC(".maps");
+
 // A service and the backend chosen of it: copies, for the kernel may use the memory of a replaced entry for another one at once, while a program
 // still reads it.
 struct chosen {

@@ -55,6 +55,7 @@ struct packet {
 	__u8 icmp_type;
 	__u8 tcp_flags;
 	__u8 flags; // enum packet_flag
+	__u32 identity; // of the sender, where another node or its own endpoint says so; else 0
 };
 
 static __always_inline void count_bytes(__u32 direction, __u32 reason, __u32 length)

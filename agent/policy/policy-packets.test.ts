@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random policies in the kernel's maps: what becomes of packets is what decide() says.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
+import { addressBytes, parseCidr } from "../../lib/addresses.ts";
+import { run } from "../../lib/run.ts";
+import * as layout from "../datapath-layout.ts";
+import type { BpfObject } from "../libbpf.ts";
+import { buildPacket, type PacketFields } from "../packet-building.ts";
+import { verdicts } from "../packet-cases.ts";
+import { loadFixture, makeTestNode, type PacketFixture, podMac } from "../packet-fixture.ts";
+import { compile, namedPrefixes } from "./compile.ts";
+import { type Connection, decide } from "./decide.ts";
+import type { Policy } from "./model.ts";
+import { type Identity, PeerIndex } from "./peer-index.ts";
+import { PolicyTable, type PrefixIdentity } from "./policy-table.ts";
+import {
+  ciliumPolicy,
+  connections,
+  endOf,
+  isPod,
+  labelsOf,
+  networkPolicy,
+  type Pod,
+  parsed,
+  pods,
+  type Who,
+  words,
+  worldLabels,
+} from "./testing-policies.ts";
+
+const netns = `shtq${process.pid}`;
+/** Pods of this node are those of the first namespace; their endpoint ids are their places in the list, from 1 on. */
+const isLocal = ({ namespace }: Pod): boolean => namespace === "x";
+const idOf = (pod: Pod): number => pods.indexOf(pod) + 1;
+const identityOf = (pod: Pod): number => 1_000 + pods.indexOf(pod);
+const tcpSyn = 0x02;
+const tcpAck = 0x10;
+
+/** A node with three pods: what they send goes through one program, what they get from other nodes through another. */
+class PolicyNode {
+  readonly #fixtures: Record<"pod" | "netdev", PacketFixture>;
+  readonly #object: BpfObject;
+  #table: PolicyTable;
+  #port = 1_024;
+  #now = 0;
+
+  constructor(pinFolder: string) {
+    const load = (name: string) => loadFixture(name, netns, layout.configFlags.CONFIG_POLICY, { pinFolder });
+    this.#fixtures = { pod: load("pod.bpf.o"), netdev: load("netdev.bpf.o") };
+    this.#object = this.#fixtures.pod.object;
+    const endpoints = this.#object.map(layout.maps.endpoints);
+    endpoints.deleteMany(["10.244.1.1", "10.244.1.5", "10.244.1.6"].map(addressBytes));
+    const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER } = layout.ipcacheFlags;
+    const place = { tunnelEndpoint: addressBytes("172.31.0.3"), flags: IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER };
+    const mac = Uint8Array.from(podMac.split(":"), (part) => Number.parseInt(part, 16));
+    for (const pod of pods) {
+      const identity = identityOf(pod);
+      if (isLocal(pod))
+        endpoints.set(
+          addressBytes(pod.address),
+          layout.endpoint.encode({ ifindex: 1, id: idOf(pod), identity, mac, hostMac: mac }),
+        );
+      else
+        this.#object
+          .map(layout.maps.ipcache)
+          .set(
+            layout.ipcachePrefix(parseCidr(`${pod.address}/32`)),
+            layout.ipcacheEntry.encode({ ...place, identity }),
+          );
+    }
+    this.#table = this.#openTable();
+  }
+
+  #openTable(): PolicyTable {
+    const map = (name: keyof typeof layout.maps) => this.#object.map(layout.maps[name]);
+    const maps = {
+      policyOf: map("policyOf"),
+      policyTables: map("policyTables"),
+      policyPorts: map("policyPorts"),
+      policyPrefixes: map("policyPrefixes"),
+    };
+    return new PolicyTable(maps, () => this.#now);
+  }
+
+  /** As a new agent finds the maps. */
+  restart(): void {
+    this.#table = this.#openTable();
+  }
+
+  apply(policies: readonly Policy[], audit = false): void {
+    const prefixes: (PrefixIdentity & { of: Identity })[] = [];
+    const add = (cidr: PrefixIdentity["cidr"], kind: number) => {
+      const identity = 20_000 + prefixes.length;
+      const labels =
+        kind === layout.policyPrefixKinds.POLICY_PREFIX_WORLD ? worldLabels(cidr.family) : new Map();
+      prefixes.push({ kind, cidr, identity, of: { id: identity, labels, ports: [], cidr } });
+    };
+    const { POLICY_PREFIX_WORLD, POLICY_PREFIX_POD } = layout.policyPrefixKinds;
+    const everything = ["0.0.0.0/0", "::/0"].map(parseCidr);
+    const named = namedPrefixes(policies).filter(({ text }) => !everything.some((one) => one.text === text));
+    for (const cidr of [...everything, ...named]) add(cidr, POLICY_PREFIX_WORLD);
+    for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
+    const peers = new PeerIndex([
+      ...pods.map((pod) => ({ id: identityOf(pod), labels: labelsOf(pod), ports: pod.ports })),
+      ...prefixes.map(({ of }) => of),
+    ]);
+    const endpoints = new Map(
+      pods.filter(isLocal).map((pod) => [
+        idOf(pod),
+        {
+          ingress: compile(policies, "ingress", endOf(pod), peers),
+          egress: compile(policies, "egress", endOf(pod), peers),
+          audit,
+        },
+      ]),
+    );
+    this.#now += 10_000;
+    this.#table.apply(endpoints, prefixes);
+  }
+
+  /** A port that no connection of this test has had. */
+  freshPort(): number {
+    this.#port = this.#port >= 65_000 ? 1_024 : this.#port + 1;
+    return this.#port;
+  }
+
+  /** Sends a packet from or to a pod of this node; whether it passes. */
+  passes(packet: PacketFields, way: "egress" | "ingress"): boolean {
+    const fixture = way === "egress" ? this.#fixtures.pod : this.#fixtures.netdev;
+    const denied = () => this.counted(layout.reasons.DROP_POLICY_DENIED);
+    const before = denied();
+    const { verdict } = fixture.run(way === "egress" ? "from_pod" : "from_netdev", buildPacket(packet));
+    const wasDenied = denied() > before;
+    assert.equal(verdict, wasDenied ? verdicts.drop : verdicts.redirect, JSON.stringify(packet));
+    return !wasDenied;
+  }
+
+  /** Entries by map. */
+  sizes(): Record<string, number> {
+    const { policyTables, policyPorts, policyPrefixes } = layout.maps;
+    return Object.fromEntries(
+      [policyTables, policyPorts, policyPrefixes].map((name) => [
+        name,
+        this.#object.map(name).entries().length,
+      ]),
+    );
+  }
+
+  counted(reason: number): number {
+    return [0, 1].reduce((sum, way) => sum + this.#fixtures.pod.counted(way, reason), 0);
+  }
+
+  denials(): number {
+    return this.#object.map(layout.maps.policyDenials).entries().length;
+  }
+
+  close(): void {
+    for (const { object } of Object.values(this.#fixtures)) object.close();
+  }
+}
+
+const names: Record<number, NonNullable<PacketFields["protocol"]>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  132: "sctp",
+};
+
+/** The first packet of a connection. */
+function opening(connection: Connection, subject: Pod, peer: Who, sourcePort: number): PacketFields {
+  const { direction, protocol, port } = connection;
+  const other = isPod(peer) ? peer.address : peer;
+  const [source, destination] = direction === "egress" ? [subject.address, other] : [other, subject.address];
+  const protocolName = names[protocol]!;
+  return {
+    ...{ source, destination, protocol: protocolName, sourceMac: podMac },
+    ...(protocolName === "icmp"
+      ? { icmpType: port, icmpId: sourcePort }
+      : { sourcePort, destinationPort: port, tcpFlags: tcpSyn }),
+  };
+}
+
+/** What comes back. */
+function answer(packet: PacketFields): PacketFields {
+  const { source, destination, sourcePort, destinationPort, protocol } = packet;
+  const ends = { ...packet, source: destination, destination: source };
+  if (protocol === "icmp") return { ...ends, icmpType: 0 };
+  return { ...ends, sourcePort: destinationPort!, destinationPort: sourcePort!, tcpFlags: tcpAck, chunk: 2 };
+}
+
+/** Both ends' word on a connection from a local pod to another one. */
+function expectation(policies: readonly Policy[], connection: Connection, peer: Who): boolean {
+  const isAllowed = (one: Connection) => decide(policies, one).verdict === "allowed";
+  if (connection.subject.address?.toString() === connection.peer.address?.toString()) return true;
+  if (!isAllowed(connection)) return false;
+  if (!isPod(peer) || !isLocal(peer) || connection.direction === "ingress") return true;
+  return isAllowed({
+    ...connection,
+    direction: "ingress",
+    subject: connection.peer,
+    peer: connection.subject,
+  });
+}
+
+describe("policies in the kernel", () => {
+  let node: PolicyNode;
+  const folder = mkdtempSync(path.join(tmpdir(), "shunt-policy-"));
+  before(async () => {
+    await makeTestNode(netns);
+    await run("mount", ["-t", "bpf", "bpf", folder]);
+    node = new PolicyNode(path.join(folder, "maps"));
+  });
+  after(async () => {
+    node?.close();
+    await run("umount", [folder], { allowFailure: true });
+    rmSync(folder, { recursive: true, force: true });
+    await run("ip", ["netns", "delete", netns]);
+  });
+
+  /** Those that a packet here can make: IPv4, from or to a pod of this node. */
+  function* testable(): Generator<[Connection, Pod, Who]> {
+    for (const [connection, subject, peer] of connections()) {
+      if (!isLocal(subject) || (!isPod(peer) && peer.includes(":"))) continue;
+      // From another pod of this node it is that one's egress.
+      if (connection.direction === "ingress" && isPod(peer) && isLocal(peer)) continue;
+      yield [connection, subject, peer];
+    }
+  }
+
+  test("packets of random policies pass as decide() says", () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(networkPolicy, ciliumPolicy), { maxLength: 4 }), (objects) => {
+        const policies = parsed(objects);
+        node.apply(policies);
+        for (const [connection, subject, peer] of testable()) {
+          const packet = opening(connection, subject, peer, node.freshPort());
+          const expected = expectation(policies, connection, peer);
+          assert.equal(node.passes(packet, connection.direction), expected, words(connection, subject, peer));
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  const web = { namespace: "x", name: "web" };
+  const ingressFrom = (...from: object[]) => ({
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: web,
+    spec: {
+      podSelector: {},
+      policyTypes: ["Ingress"],
+      ingress: [{ from, ports: [{ port: 80 }, { port: 53, protocol: "UDP" }] }],
+    },
+  });
+  const egressTo = (...to: object[]) => ({
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { ...web, name: "out" },
+    spec: { podSelector: {}, policyTypes: ["Egress"], egress: to.length === 0 ? [] : [{ to }] },
+  });
+  const client = { namespaceSelector: { matchLabels: { ns: "y" } } };
+  const [subject, , , peer] = pods as [Pod, Pod, Pod, Pod];
+  const connectionOf = (direction: "ingress" | "egress", protocol: number, port: number): Connection => ({
+    ...{ direction, subject: endOf(subject), peer: endOf(peer), protocol, port },
+  });
+  const open = (direction: "ingress" | "egress", protocol = 6, port = 80) =>
+    opening(connectionOf(direction, protocol, port), subject, peer, node.freshPort());
+
+  for (const [protocol, port] of [
+    [6, 80],
+    [17, 53],
+    [1, 8],
+    [132, 80],
+  ] as const)
+    test(`answers pass an end that nobody may reach, protocol ${protocol}; what nobody asked for does not`, () => {
+      node.apply(parsed([ingressFrom(), egressTo(client)]));
+      const asked = open("egress", protocol, port);
+      assert.equal(node.passes(answer(asked), "ingress"), false, "before it was asked");
+      assert.equal(node.passes(asked, "egress"), true);
+      assert.equal(node.passes(answer(asked), "ingress"), true, "the answer");
+      assert.equal(node.passes(answer({ ...asked, sourcePort: 1_000, icmpId: 1_000 }), "ingress"), false);
+      if (protocol === 6)
+        assert.equal(
+          node.passes({ ...answer(asked), tcpFlags: tcpSyn }, "ingress"),
+          false,
+          "a connection of its own",
+        );
+    });
+
+  test("a connection that a changed policy forbids ends; one that it allows goes on", () => {
+    const policies = parsed([ingressFrom(client)]);
+    node.apply(policies);
+    const packet = open("ingress");
+    const later = { ...packet, tcpFlags: tcpAck };
+    assert.equal(node.passes(packet, "ingress"), true);
+    node.apply(parsed([ingressFrom(client, { podSelector: {} })]));
+    assert.equal(node.passes(later, "ingress"), true);
+    node.apply(parsed([ingressFrom({ podSelector: {} })]));
+    assert.equal(node.passes(later, "ingress"), false);
+    assert.equal(node.passes(answer(later), "egress"), false, "its answers too");
+    node.apply(policies);
+    assert.equal(node.passes(later, "ingress"), true);
+  });
+
+  test("a connection that was there before the first policy keeps getting its answers", () => {
+    node.apply([]);
+    const packet = open("egress");
+    assert.equal(node.passes(packet, "egress"), true);
+    node.apply(parsed([ingressFrom()]));
+    assert.equal(node.passes(answer(packet), "ingress"), true);
+  });
+
+  test("an ICMP error about a connection passes; one about nothing does not", () => {
+    node.apply(parsed([ingressFrom(), egressTo(client)]));
+    const packet = open("egress", 17, 53);
+    const error = (about: PacketFields): PacketFields => ({
+      ...{ source: peer.address, destination: subject.address, protocol: "icmp", icmpType: 3 },
+      quote: buildPacket(about).subarray(14),
+    });
+    assert.equal(node.passes(error(packet), "ingress"), false);
+    assert.equal(node.passes(packet, "egress"), true);
+    assert.equal(node.passes(error(packet), "ingress"), true);
+  });
+
+  test("audit lets pass what enforcing denies, counts each connection once and notes it", () => {
+    const policies = parsed([ingressFrom()]);
+    node.apply(policies, true);
+    const before = { audited: node.counted(layout.reasons.FORWARD_AUDITED), noted: node.denials() };
+    const packet = open("ingress", 6, 81);
+    for (const tcpFlags of [tcpSyn, tcpAck, tcpAck])
+      assert.equal(node.passes({ ...packet, tcpFlags }, "ingress"), true);
+    assert.equal(node.counted(layout.reasons.FORWARD_AUDITED) - before.audited, 1);
+    assert.equal(node.denials() - before.noted, 1);
+    node.apply(policies);
+    assert.equal(node.passes({ ...packet, tcpFlags: tcpAck }, "ingress"), false);
+  });
+
+  test("sets that nobody is judged by go from the maps", () => {
+    node.apply([]);
+    node.apply([]);
+    const empty = node.sizes();
+    node.apply(parsed([ingressFrom(client), egressTo(client, { ipBlock: { cidr: "192.0.2.0/24" } })]));
+    assert.notDeepEqual(node.sizes(), empty);
+    node.apply([]);
+    node.apply([]);
+    assert.deepEqual(node.sizes(), empty);
+  });
+
+  test("what an earlier agent wrote is in force until there is something else, and then goes", () => {
+    node.apply(parsed([ingressFrom()]));
+    const full = node.sizes();
+    node.restart();
+    assert.equal(node.passes(open("ingress", 6, 81), "ingress"), false);
+    assert.deepEqual(node.sizes(), full);
+    node.apply(parsed([ingressFrom(client)]));
+    assert.equal(node.passes(open("ingress"), "ingress"), true);
+    node.apply([]);
+    node.apply([]);
+    assert.equal(node.sizes()[layout.maps.policyTables], 0);
+  });
+});

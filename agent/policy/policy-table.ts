@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policies in the kernel's maps: what is compiled is written as sets of tables, and an endpoint's word says which is its.
+import type { Cidr } from "../../lib/addresses.ts";
+import { ShuntError } from "../../lib/errors.ts";
+import {
+  directions,
+  policyActions,
+  policyEndpoints,
+  policyEverybody,
+  policyFlagBits,
+  policyFlags,
+  policyPortKey,
+  policyPrefixKey,
+  policyPrefixKinds,
+  policyTableKey,
+  policyVerdict,
+} from "../datapath-layout.ts";
+import type { CompiledDirection, PortTable, Verdict } from "./compile.ts";
+import { lastPort } from "./ports.ts";
+
+/** A map as the table writes it. */
+export interface PolicyMap {
+  /** Most entries that it takes. */
+  readonly capacity: number;
+  keys(): Iterable<Uint8Array>;
+  get(key: Uint8Array): Uint8Array | undefined;
+  set(key: Uint8Array, value: Uint8Array): unknown;
+  setMany(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
+  deleteMany(keys: readonly Uint8Array[]): void;
+}
+
+/** The maps that policies live in. */
+export interface PolicyMaps {
+  policyOf: PolicyMap;
+  policyTables: PolicyMap;
+  policyPorts: PolicyMap;
+  policyPrefixes: PolicyMap;
+}
+
+/** What holds for one endpoint; a direction that is undefined is not judged. */
+export interface EndpointPolicy {
+  ingress: CompiledDirection | undefined;
+  egress: CompiledDirection | undefined;
+  /** What is denied is counted, and passes. */
+  audit: boolean;
+}
+
+/** The number for addresses of a prefix, beyond the cluster or of pods. */
+export interface PrefixIdentity {
+  /** Of policyPrefixKinds, without the family. */
+  kind: number;
+  cidr: Cidr;
+  identity: number;
+}
+
+type Entry = [key: Uint8Array, value: Uint8Array];
+
+/** Something in the maps that goes when nobody uses it. */
+interface Kept {
+  /** What it holds. */
+  text: string;
+  number: number;
+  users: number;
+  keys: Uint8Array[];
+}
+
+/** The tables of one direction, by identity: everybody's, and those that are others. */
+interface DirectionTables {
+  text: string;
+  tables: ReadonlyMap<number, PortTable>;
+}
+
+interface KeptSet extends Kept {
+  flags: number;
+  tables: Kept[];
+}
+
+const actionOf: Record<Verdict, number> = {
+  allow: policyActions.POLICY_ALLOW,
+  deny: policyActions.POLICY_DENY,
+  unless: policyActions.POLICY_UNLESS,
+};
+const word32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+const read32 = (value: Uint8Array): number => new DataView(value.buffer, value.byteOffset).getUint32(0, true);
+const textOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1");
+/** For how long a program that has read an endpoint's word may still look into its set; far less in truth. */
+const graceMs = 1_000;
+
+/** Keeps the policy maps equal to what it was given. */
+export class PolicyTable {
+  readonly #maps: PolicyMaps;
+  readonly #now: () => number;
+  readonly #tables = new Map<string, Kept>();
+  readonly #sets = new Map<string, KeptSet>();
+  readonly #directions = new WeakMap<CompiledDirection, DirectionTables>();
+  readonly #tableTexts = new WeakMap<PortTable, string>();
+  /** The set and the word of each endpoint. */
+  readonly #endpoints = new Map<number, { set: KeptSet | undefined; word: number }>();
+  readonly #prefixes = new Map<string, Entry>();
+  /** Rules by number; flows and denials name them. */
+  readonly #rules = new Map<string, number>();
+  readonly #ruleTexts: string[] = [""];
+  #retired: { at: number; tables: Uint8Array[]; ports: Uint8Array[] }[] = [];
+  #nextTable = 1;
+  #nextSet = 1;
+  #used = { tables: 0, ports: 0 };
+
+  /** Takes over what an earlier agent wrote: it stays in force until the first `apply`. */
+  constructor(maps: PolicyMaps, now: () => number = () => performance.now()) {
+    this.#maps = maps;
+    this.#now = now;
+    const left = {
+      at: Number.POSITIVE_INFINITY,
+      tables: [...maps.policyTables.keys()],
+      ports: [...maps.policyPorts.keys()],
+    };
+    for (const key of left.tables) {
+      const { set } = policyTableKey.decode(key);
+      this.#nextSet = Math.max(this.#nextSet, set + 1);
+    }
+    for (const key of left.ports)
+      this.#nextTable = Math.max(this.#nextTable, policyPortKey.decode(key).table + 1);
+    for (const key of maps.policyPrefixes.keys()) this.#prefixes.set(textOf(key), [key, word32(0)]);
+    for (let id = 0; id < policyEndpoints; id++) {
+      const value = maps.policyOf.get(word32(id));
+      const word = value === undefined ? 0 : read32(value);
+      if (word !== 0) this.#endpoints.set(id, { set: undefined, word });
+    }
+    this.#used = { tables: left.tables.length, ports: left.ports.length };
+    this.#retired.push(left);
+  }
+
+  /**
+   * Judges endpoints by these policies from now on, and addresses by these prefixes; endpoints that are not named are not
+   * judged. Each endpoint changes at once. `prefixes` are known to every policy here, and so are those of the call before:
+   * what is looked up in between is in every table. Throws `PolicyMapFull`, and changes nothing, when it does not fit.
+   */
+  apply(endpoints: ReadonlyMap<number, EndpointPolicy>, prefixes: readonly PrefixIdentity[]): void {
+    this.collect();
+    const contents = new Map<number, string>();
+    const fresh = new Map<string, EndpointPolicy>();
+    for (const [id, policy] of endpoints) {
+      const content = this.#contentOf(policy);
+      contents.set(id, content);
+      if (content !== "" && !this.#sets.has(content)) fresh.set(content, policy);
+    }
+    this.#makeSets(fresh);
+    const left: (KeptSet | undefined)[] = [];
+    for (const [id, { audit }] of endpoints) {
+      const set = this.#sets.get(contents.get(id)!);
+      const word = wordOf(set, audit);
+      const before = this.#endpoints.get(id);
+      if (before?.word !== word) this.#maps.policyOf.set(word32(id), word32(word));
+      this.#endpoints.set(id, { set, word });
+      if (set !== undefined) set.users++;
+      left.push(before?.set);
+    }
+    for (const [id, { set }] of this.#endpoints)
+      if (!endpoints.has(id)) {
+        this.#maps.policyOf.set(word32(id), word32(0));
+        this.#endpoints.delete(id);
+        left.push(set);
+      }
+    for (const set of left) this.#leave(set);
+    this.#writePrefixes(prefixes);
+    for (const left of this.#retired)
+      if (left.at === Number.POSITIVE_INFINITY) left.at = this.#now() + graceMs;
+  }
+
+  /** Removes what no packet can be judged by any more. */
+  collect(): void {
+    const now = this.#now();
+    for (const left of this.#retired.filter(({ at }) => at <= now)) {
+      this.#maps.policyTables.deleteMany(left.tables);
+      this.#maps.policyPorts.deleteMany(left.ports);
+      this.#used.tables -= left.tables.length;
+      this.#used.ports -= left.ports.length;
+    }
+    this.#retired = this.#retired.filter(({ at }) => at > now);
+  }
+
+  /** The rule of a number in a flow or a denial, e.g. "NetworkPolicy shop/web spec.ingress[0]"; empty when none decided. */
+  ruleText(number: number): string {
+    return this.#ruleTexts[number] ?? "";
+  }
+
+  #contentOf({ ingress, egress }: EndpointPolicy): string {
+    if (ingress === undefined && egress === undefined) return "";
+    return `${this.#direction(ingress)?.text ?? ""}\n${this.#direction(egress)?.text ?? ""}`;
+  }
+
+  #direction(compiled: CompiledDirection | undefined): DirectionTables | undefined {
+    if (compiled === undefined) return undefined;
+    const known = this.#directions.get(compiled);
+    if (known !== undefined) return known;
+    const everybody = this.#tableText(compiled.everybody);
+    const tables = new Map([[policyEverybody as number, compiled.everybody]]);
+    for (const [identity, table] of [...compiled.tables].toSorted(([a], [b]) => a - b))
+      if (this.#tableText(table) !== everybody) tables.set(identity, table);
+    const text = [...tables].map(([identity, table]) => `${identity}:${this.#tableText(table)}`).join("|");
+    const made = { text, tables };
+    this.#directions.set(compiled, made);
+    return made;
+  }
+
+  #tableText(table: PortTable): string {
+    const known = this.#tableTexts.get(table);
+    if (known !== undefined) return known;
+    const parts = table.ports.map(
+      ({ protocol, first, last, verdict, by }) =>
+        `${protocol}/${first}-${last}=${actionOf[verdict]}${this.#ruleNumber(by)}`,
+    );
+    const text = `${parts.join(",")};${actionOf[table.rest.verdict]}${this.#ruleNumber(table.rest.by)}`;
+    this.#tableTexts.set(table, text);
+    return text;
+  }
+
+  #ruleNumber(by: string): number {
+    if (by === "") return 0;
+    const known = this.#rules.get(by);
+    if (known !== undefined) return known;
+    const number = this.#ruleTexts.push(by) - 1;
+    this.#rules.set(by, number);
+    return number;
+  }
+
+  /** Writes what new sets need, tables of ports first. */
+  #makeSets(fresh: ReadonlyMap<string, EndpointPolicy>): void {
+    const ports: Entry[] = [];
+    const tables: Entry[] = [];
+    const madeTables = new Map<string, Kept>();
+    const madeSets = new Map<string, KeptSet>();
+    for (const [content, policy] of fresh) {
+      const set: KeptSet = {
+        text: content,
+        number: this.#nextSet + madeSets.size,
+        users: 0,
+        keys: [],
+        flags: 0,
+        tables: [],
+      };
+      for (const [compiled, direction, flag] of [
+        [policy.ingress, directions.DIRECTION_INGRESS, policyFlags.POLICY_INGRESS],
+        [policy.egress, directions.DIRECTION_EGRESS, policyFlags.POLICY_EGRESS],
+      ] as const) {
+        const made = this.#direction(compiled);
+        if (made === undefined) continue;
+        set.flags |= flag;
+        for (const [identity, compiledTable] of made.tables) {
+          const text = this.#tableText(compiledTable);
+          let table = this.#tables.get(text) ?? madeTables.get(text);
+          if (table === undefined) {
+            table = { text, number: this.#nextTable + madeTables.size, users: 0, keys: [] };
+            const entries = this.#portEntries(table.number, compiledTable);
+            table.keys = entries.map(([key]) => key);
+            ports.push(...entries);
+            madeTables.set(text, table);
+          }
+          const key = policyTableKey.encode({ set: set.number, identity, direction });
+          set.keys.push(key);
+          set.tables.push(table);
+          tables.push([key, word32(table.number)]);
+        }
+      }
+      madeSets.set(content, set);
+    }
+    if (madeSets.size === 0) return;
+    this.#requireRoom("policyPorts", this.#used.ports + ports.length);
+    this.#requireRoom("policyTables", this.#used.tables + tables.length);
+    this.#maps.policyPorts.setMany(ports);
+    this.#maps.policyTables.setMany(tables);
+    this.#used.ports += ports.length;
+    this.#used.tables += tables.length;
+    this.#nextSet += madeSets.size;
+    this.#nextTable += madeTables.size;
+    for (const [text, table] of madeTables) this.#tables.set(text, table);
+    for (const [content, set] of madeSets) {
+      for (const table of set.tables) table.users++;
+      this.#sets.set(content, set);
+    }
+  }
+
+  #requireRoom(name: "policyPorts" | "policyTables", entries: number): void {
+    const { capacity } = this.#maps[name];
+    if (entries <= capacity) return;
+    throw new ShuntError(`Policies need ${entries} entries of the map ${name}, which takes ${capacity}`, {
+      code: "PolicyMapFull",
+      remedy: "What was in force stays so. Raise datapath.maps, or select with fewer different rules.",
+    });
+  }
+
+  #portEntries(table: number, { ports, rest }: PortTable): Entry[] {
+    const verdict = ({ verdict: what, by }: { verdict: Verdict; by: string }) =>
+      policyVerdict.encode({ rule: this.#ruleNumber(by), action: actionOf[what] });
+    const entries: Entry[] = [[policyPortKey.encode({ prefixLength: 32, table }), verdict(rest)]];
+    for (const one of ports)
+      for (const [port, bits] of portPrefixes(one.first, one.last))
+        entries.push([
+          policyPortKey.encode({ prefixLength: 48 + bits, table, protocol: one.protocol, port }),
+          verdict(one),
+        ]);
+    return entries;
+  }
+
+  /** An endpoint is judged by this set no more. */
+  #leave(set: KeptSet | undefined): void {
+    if (set === undefined || --set.users > 0) return;
+    this.#sets.delete(set.text);
+    const unused = set.tables.filter((table) => --table.users === 0);
+    for (const { text } of unused) this.#tables.delete(text);
+    this.#retired.push({
+      at: this.#now() + graceMs,
+      tables: set.keys,
+      ports: unused.flatMap(({ keys }) => keys),
+    });
+  }
+
+  #writePrefixes(prefixes: readonly PrefixIdentity[]): void {
+    const wanted = new Map<string, Entry>();
+    for (const { kind, cidr, identity } of prefixes) {
+      const isIpv4 = cidr.family === "ipv4";
+      const key = policyPrefixKey.encode({
+        prefixLength: 32 + cidr.prefix + (isIpv4 ? 96 : 0),
+        kind: kind | (isIpv4 ? 0 : policyPrefixKinds.POLICY_PREFIX_IPV6),
+        address: cidr.bytes,
+      });
+      wanted.set(textOf(key), [key, word32(identity)]);
+    }
+    const { policyPrefixes } = this.#maps;
+    for (const [text, [key, value]] of wanted) {
+      const before = this.#prefixes.get(text);
+      if (before === undefined || read32(before[1]) !== read32(value)) policyPrefixes.set(key, value);
+    }
+    policyPrefixes.deleteMany(
+      [...this.#prefixes].filter(([text]) => !wanted.has(text)).map(([, [key]]) => key),
+    );
+    this.#prefixes.clear();
+    for (const [text, entry] of wanted) this.#prefixes.set(text, entry);
+  }
+}
+
+function wordOf(set: KeptSet | undefined, audit: boolean): number {
+  if (set === undefined) return 0;
+  const flags = set.flags | (audit ? policyFlags.POLICY_AUDIT : 0);
+  return ((set.number << policyFlagBits) | flags) >>> 0;
+}
+
+/** The fewest prefixes of 16 bits that cover ports first to last: the first port of each, and how many bits count. */
+export function portPrefixes(first: number, last: number): [port: number, bits: number][] {
+  const found: [number, number][] = [];
+  for (let port = first; port <= last; ) {
+    let size = 1;
+    while (size <= lastPort && port % (2 * size) === 0 && port + 2 * size - 1 <= last) size *= 2;
+    found.push([port, 16 - Math.log2(size)]);
+    port += size;
+  }
+  return found;
+}

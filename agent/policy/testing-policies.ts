@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pods of three namespaces, and random policies about them.
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { addressBytes } from "../../lib/addresses.ts";
+import type { Connection, End } from "./decide.ts";
+import type { Labels, Policy } from "./model.ts";
+import { parsePolicy } from "./validate.ts";
+
+export const namespaces: Record<string, Record<string, string>> = {
+  x: { ns: "x" },
+  y: { ns: "y", team: "a" },
+  z: {},
+};
+export interface Pod {
+  namespace: string;
+  labels: Record<string, string>;
+  address: string;
+  ports: { name: string; port: number; protocol: number }[];
+}
+export const pods: Pod[] = Object.keys(namespaces).flatMap((namespace, group) =>
+  ["a", "b", "c"].map((pod, index) => ({
+    namespace,
+    labels: { pod, ...(index === 2 ? {} : { role: "web" }) } as Record<string, string>,
+    address: `10.244.${group}.${index + 1}`,
+    ports: [{ name: "serve", port: index === 0 ? 80 : 81, protocol: 6 }],
+  })),
+);
+const outside = ["192.0.2.1", "192.0.2.130", "198.51.100.7", "2001:db8::1"];
+export const protocolNumbers: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+export type Who = Pod | string;
+export const isPod = (who: Who): who is Pod => typeof who !== "string";
+
+// What the product knows of the same pods.
+export function labelsOf({ namespace, labels }: Pod): Labels {
+  return new Map([
+    ["k8s:io.kubernetes.pod.namespace", namespace],
+    ...Object.entries(labels).map(([key, value]): [string, string] => [`k8s:${key}`, value]),
+    ...Object.entries(namespaces[namespace]!).map(([key, value]): [string, string] => [
+      `k8s:io.cilium.k8s.namespace.labels.${key}`,
+      value,
+    ]),
+  ]);
+}
+export const worldLabels = (family: "ipv4" | "ipv6"): Labels =>
+  new Map([
+    ["reserved:world", ""],
+    [`reserved:world-${family}`, ""],
+  ]);
+export const endOf = (who: Who): End =>
+  isPod(who)
+    ? { labels: labelsOf(who), address: addressBytes(who.address), ports: who.ports }
+    : { labels: worldLabels(who.includes(":") ? "ipv6" : "ipv4"), address: addressBytes(who), ports: [] };
+
+// Random objects.
+const label = fc.constantFrom(["pod", "a"], ["pod", "b"], ["pod", "c"], ["role", "web"]);
+const requirement = fc.oneof(
+  fc.record({
+    key: fc.constantFrom("pod", "role"),
+    operator: fc.constantFrom("In", "NotIn"),
+    values: fc.constantFrom(["a"], ["b", "c"], ["web"]),
+  }),
+  fc.record({ key: fc.constantFrom("pod", "role"), operator: fc.constantFrom("Exists", "DoesNotExist") }),
+);
+const podSelector = fc.oneof(
+  fc.constant({}),
+  label.map(([key, value]) => ({ matchLabels: { [key!]: value } })),
+  fc.array(requirement, { minLength: 1, maxLength: 2 }).map((matchExpressions) => ({ matchExpressions })),
+);
+const namespaceSelector = fc.oneof(
+  fc.constant({}),
+  fc.constantFrom(
+    { matchLabels: { ns: "x" } },
+    { matchLabels: { team: "a" } },
+    { matchExpressions: [{ key: "ns", operator: "DoesNotExist" }] },
+  ),
+);
+const ipBlock = fc.constantFrom(
+  { cidr: "0.0.0.0/0" },
+  { cidr: "::/0" },
+  { cidr: "10.244.0.0/16", except: ["10.244.1.0/24"] },
+  { cidr: "10.244.1.2/32" },
+  { cidr: "192.0.2.0/24", except: ["192.0.2.128/25"] },
+  { cidr: "192.0.2.128/25" },
+  { cidr: "0.0.0.0/0", except: ["10.0.0.0/8", "192.0.2.0/24"] },
+  { cidr: "2001:db8::/32", except: ["2001:db8::1/128"] },
+);
+const npPeer = fc.oneof(
+  podSelector.map((one) => ({ podSelector: one })),
+  namespaceSelector.map((one) => ({ namespaceSelector: one })),
+  fc.record({ podSelector, namespaceSelector }),
+  ipBlock.map((one) => ({ ipBlock: one })),
+);
+const npPort = fc.constantFrom<any>(
+  { port: 80 },
+  { port: 81, protocol: "TCP" },
+  { port: 80, protocol: "UDP" },
+  { port: 80, endPort: 81 },
+  { port: "serve" },
+  { protocol: "SCTP" },
+  { protocol: "UDP" },
+);
+const npRule = (key: "from" | "to") =>
+  fc.record(
+    { [key]: fc.array(npPeer, { maxLength: 2 }), ports: fc.array(npPort, { maxLength: 2 }) },
+    { requiredKeys: [] },
+  );
+export const networkPolicy = fc
+  .record({
+    namespace: fc.constantFrom(...Object.keys(namespaces)),
+    spec: fc.record(
+      {
+        podSelector,
+        policyTypes: fc.constantFrom(["Ingress"], ["Egress"], ["Ingress", "Egress"]),
+        ingress: fc.array(npRule("from"), { maxLength: 2 }),
+        egress: fc.array(npRule("to"), { maxLength: 2 }),
+      },
+      { requiredKeys: ["podSelector"] },
+    ),
+  })
+  .map(({ namespace, spec }) => ({
+    ...{
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "one", namespace },
+      spec,
+    },
+  }));
+
+const ciliumSelector = fc.oneof(
+  podSelector,
+  fc.constantFrom<any>(
+    { matchLabels: { "k8s:io.kubernetes.pod.namespace": "y" } },
+    { matchLabels: { "io.cilium.k8s.namespace.labels.ns": "x", "k8s:pod": "a" } },
+    { matchExpressions: [{ key: "k8s:io.kubernetes.pod.namespace", operator: "In", values: ["x", "z"] }] },
+  ),
+);
+const ciliumPeers = (way: "from" | "to") =>
+  fc.oneof(
+    fc.constant({}),
+    fc.array(ciliumSelector, { maxLength: 2 }).map((one) => ({ [`${way}Endpoints`]: one })),
+    fc
+      .constantFrom(["all"], ["world"], ["cluster"], ["world-ipv6", "host"])
+      .map((one) => ({ [`${way}Entities`]: one })),
+    ipBlock.map((one) => ({ [`${way}CIDRSet`]: [one] })),
+  );
+const ciliumPorts = fc.constantFrom<any>(
+  {},
+  { toPorts: [{ ports: [{ port: "80", protocol: "TCP" }] }] },
+  { toPorts: [{ ports: [{ port: "80" }, { port: "81", protocol: "UDP" }] }] },
+  { toPorts: [{ ports: [{ port: "70", endPort: 80, protocol: "TCP" }] }] },
+  { toPorts: [{ ports: [{ port: "serve", protocol: "TCP" }] }] },
+  { toPorts: [{ ports: [{ port: "0", protocol: "ANY" }] }] },
+);
+const ciliumRules = (way: "from" | "to") =>
+  fc.array(
+    fc.tuple(ciliumPeers(way), ciliumPorts).map(([peers, ports]) => ({ ...peers, ...ports })),
+    { maxLength: 2 },
+  );
+export const ciliumPolicy = fc
+  .record({
+    namespace: fc.constantFrom(...Object.keys(namespaces)),
+    isClusterwide: fc.boolean(),
+    spec: fc.record(
+      {
+        endpointSelector: podSelector,
+        ingress: ciliumRules("from"),
+        ingressDeny: ciliumRules("from"),
+        egress: ciliumRules("to"),
+        egressDeny: ciliumRules("to"),
+        enableDefaultDeny: fc.record({ ingress: fc.boolean(), egress: fc.boolean() }, { requiredKeys: [] }),
+      },
+      { requiredKeys: ["endpointSelector"] },
+    ),
+  })
+  .map(({ namespace, isClusterwide, spec }) => ({
+    apiVersion: "cilium.io/v2",
+    kind: isClusterwide ? "CiliumClusterwideNetworkPolicy" : "CiliumNetworkPolicy",
+    metadata: isClusterwide ? { name: "wide" } : { name: "one", namespace },
+    spec,
+  }));
+
+export function parsed(objects: readonly any[]): Policy[] {
+  return objects.flatMap((object) => {
+    const { policies, problems } = parsePolicy(object);
+    assert.deepEqual(problems, []);
+    return policies;
+  });
+}
+
+export function* connections(): Generator<[Connection, Pod, Who]> {
+  for (const subject of pods)
+    for (const peer of [...pods, ...outside])
+      for (const direction of ["ingress", "egress"] as const)
+        for (const [protocol, port] of [
+          [6, 80],
+          [6, 81],
+          [17, 80],
+          [132, 80],
+          [6, 75],
+          [1, 8],
+        ] as const)
+          yield [{ direction, subject: endOf(subject), peer: endOf(peer), protocol, port }, subject, peer];
+}
+export const words = ({ direction, protocol, port }: Connection, subject: Pod, peer: Who): string =>
+  `${direction} of ${subject.namespace}/${subject.labels.pod}, ${isPod(peer) ? `${peer.namespace}/${peer.labels.pod}` : peer}, protocol ${protocol} port ${port}`;
