@@ -39,12 +39,12 @@ static __always_inline struct service *find_service(struct bpf_sock_addr *ctx, s
 	// A pod's loopback is its own, also where a host port has the node's.
 	if (is_loopback(&key->address) && bpf_get_netns_cookie(ctx) != config.host_netns_cookie)
 		return NULL;
-	struct service *service = bpf_map_lookup_elem(&sh_services, key);
+	struct service *service = service_of(key);
 	if (service)
 		return service;
 	struct address address = key->address;
 	key->address = unspecified_like(&address);
-	service = bpf_map_lookup_elem(&sh_services, key);
+	service = service_of(key);
 	if (!service || !has_node_ports(ctx, &address, service))
 		return NULL;
 	return service;

@@ -30,11 +30,11 @@ static __always_inline struct service *find_packet_service(const struct packet *
 	key->address = packet->tuple.destination;
 	key->port = packet->tuple.destination_port;
 	key->protocol = packet->tuple.protocol;
-	struct service *service = bpf_map_lookup_elem(&sh_services, key);
+	struct service *service = service_of(key);
 	if (service || !(target & ENDPOINT_HOST))
 		return service;
 	key->address = unspecified_like(&packet->tuple.destination);
-	service = bpf_map_lookup_elem(&sh_services, key);
+	service = service_of(key);
 	if (!service || (service->flags & SERVICE_HOST_PORT))
 		return service;
 	return (target & ENDPOINT_NODE_PORTS) && in_node_port_range(key->port) ? service : NULL;

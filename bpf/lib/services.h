@@ -17,6 +17,14 @@ static __always_inline void count_choice(__u32 service_id, __u32 backend_id)
 	bpf_map_update_elem(&sh_lb_stats, &key, &first, BPF_NOEXIST);
 }
 
+// The entry of a key. While it is replaced a look-up may miss it: the memory of the old one, at which the program just looks, may
+// already be another key's and not yet be in its list, and then the list seems to end there. The second one does not.
+static __always_inline struct service *service_of(const struct service_key *key)
+{
+	struct service *service = bpf_map_lookup_elem(&sh_services, key);
+	return service ? service : bpf_map_lookup_elem(&sh_services, key);
+}
+
 enum choice {
 	CHOOSE_LOCAL = 1, // among those of the policy Local
 	CHOOSE_BY_TABLE = 2, // the same on every node, and weighted
@@ -109,7 +117,7 @@ static __noinline bool choose_backend(const struct service_key *key, struct chos
 		struct backend *backend = choose_once(&chosen->service, choice, hash, client);
 		if (backend)
 			chosen->backend = *backend;
-		struct service *now = bpf_map_lookup_elem(&sh_services, key);
+		struct service *now = service_of(key);
 		if (!now)
 			return false;
 		if (now->id == chosen->service.id && now->generation == chosen->service.generation)
