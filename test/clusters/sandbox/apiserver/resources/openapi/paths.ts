@@ -2,10 +2,11 @@
 import type { KubeObject, Resource } from "../resource.ts";
 import { type OpenApiVersion, reference } from "./builtin-schemas.ts";
 
-const PATCH_TYPES = [
+/** By these kubectl decides how it patches: custom kinds take no strategic merge. */
+const patchTypes = ({ strategicMerge }: Resource): string[] => [
   "application/json-patch+json",
   "application/merge-patch+json",
-  "application/strategic-merge-patch+json",
+  ...(strategicMerge ? ["application/strategic-merge-patch+json"] : []),
   "application/apply-patch+yaml",
 ];
 
@@ -120,7 +121,7 @@ function operation(
     "x-kubernetes-action": action,
     "x-kubernetes-group-version-kind": { group, kind, version: apiVersion },
   };
-  const consumes = verb === "patch" ? PATCH_TYPES : ["*/*"];
+  const consumes = verb === "patch" ? patchTypes(resource) : ["*/*"];
   if (version === 2) {
     result.consumes = consumes;
     result.produces = ["application/json", "application/yaml"];
