@@ -14,6 +14,7 @@ import { EndpointManager } from "./endpoint-manager.ts";
 import { EndpointStore } from "./endpoint-store.ts";
 import { collectFlows, type FlowFigures, FlowStats } from "./flow-collector.ts";
 import { serveAgent } from "./health-server.ts";
+import { Ipcache } from "./ipcache.ts";
 import { AgentMetrics, readPacketCounts } from "./metrics.ts";
 import {
   type Condition,
@@ -28,6 +29,7 @@ import { nodeFacts } from "./node-model.ts";
 import { NodeReconciler } from "./node-reconciler.ts";
 import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
 import { visibleNetns } from "./pod-link.ts";
+import type { PolicyLayer, PolicyReport } from "./policy/policy-layer.ts";
 import { ServiceController } from "./service-controller.ts";
 import { ServiceEvents } from "./service-events.ts";
 import { ServiceHealth } from "./service-health.ts";
@@ -55,6 +57,7 @@ export class Daemon {
   readonly #datapath: Datapath;
   readonly #store: EndpointStore;
   readonly #endpoints: EndpointManager;
+  readonly #ipcache: Ipcache;
   readonly #node: NodeReconciler;
   readonly #services: ServiceController;
   readonly #serviceHealth: ServiceHealth;
@@ -69,6 +72,10 @@ export class Daemon {
   readonly #serviceWork: Coalesced;
   readonly #statusWork: Coalesced;
   readonly #flowWork: Coalesced;
+  readonly #sources: { services: Informer; slices: Informer };
+  /** From the moment when this node is told to judge packets. */
+  #policy: PolicyLayer | undefined;
+  #signal: AbortSignal | undefined;
   #flows: FlowFigures | undefined;
   #networkError: string | undefined = "starting";
   #serviceError: string | undefined;
@@ -88,11 +95,16 @@ export class Daemon {
       mapSizes: options.config.mapSizes,
     });
     this.#store = new EndpointStore(endpointFolder);
-    this.#endpoints = new EndpointManager({ store: this.#store, datapath: this.#datapath, log });
+    this.#ipcache = new Ipcache(() => this.#datapath.map("sh_ipcache"));
+    this.#endpoints = new EndpointManager({
+      ...{ store: this.#store, datapath: this.#datapath, log },
+      admit: async (endpoint) => (await this.#policy?.admit(endpoint)) ?? 0,
+    });
     this.#node = new NodeReconciler({
       config: options.config,
       datapath: this.#datapath,
       endpoints: this.#endpoints,
+      ipcache: this.#ipcache,
       log,
     });
     const informer = (path: string, query = {}) => new Informer(client, path, log, query, forgetManagers);
@@ -103,6 +115,7 @@ export class Daemon {
       slices: informer(resourcePath("discovery.k8s.io/v1", "endpointslices")),
       pods: informer(resourcePath("v1", "pods"), { fieldSelector: `spec.nodeName=${nodeName}` }),
     };
+    this.#sources = sources;
     this.#informers = [this.#nodes, this.#shuntNodes, ...Object.values(sources)];
     this.#networkWork = new Coalesced("node network", () => this.#reconcileNode(), { log, onError });
     this.#serviceWork = new Coalesced("services", () => this.#reconcileServices(), { log, onError });
@@ -141,6 +154,7 @@ export class Daemon {
   /** Runs until the signal aborts. The datapath goes on without it. */
   async run(signal: AbortSignal): Promise<void> {
     const { config, log } = this.#options;
+    this.#signal = signal;
     await this.#store.load((file, why) => log.warn("endpoint state left out", { file, why }));
     const { healthPort, metricsPort } = config;
     serveAgent(
@@ -180,6 +194,7 @@ export class Daemon {
       this.#serviceWork.stop(),
       this.#statusWork.stop(),
       this.#flowWork.stop(),
+      this.#policy?.stop(),
       this.#socketCloser.stop(),
     ]);
     await Promise.all(runs);
@@ -252,6 +267,7 @@ export class Daemon {
         modes,
         (name) => modesOf(this.#shuntNodes.get(name), this.#options.config.defaults).podNetwork === "active",
       );
+      await this.#followPolicy(modes.policy);
       await this.#startCni();
       await this.#setCni(modes.podNetwork === "active");
       await removeTaint(client, self);
@@ -263,6 +279,26 @@ export class Daemon {
       this.#serviceWork.trigger();
       this.#statusWork.trigger();
     }
+  }
+
+  /** What policies need takes memory, and is loaded when the first is to be judged. */
+  async #followPolicy(mode: Modes["policy"]): Promise<void> {
+    if (mode === "off" && this.#policy === undefined) return;
+    if (this.#policy === undefined) {
+      const { PolicyLayer: Layer } = await import("./policy/policy-layer.ts");
+      const { client, nodeName, log } = this.#options;
+      this.#policy = new Layer({
+        ...{ client, nodeName, log, ...this.#sources },
+        datapath: this.#datapath,
+        endpoints: this.#endpoints,
+        ipcache: this.#ipcache,
+        onError: (part) => this.#metrics.countError(part),
+        onReport: () => this.#statusWork.trigger(),
+      });
+      this.#policy.run(this.#signal!);
+    }
+    this.#policy.setMode(mode);
+    this.#policy.trigger();
   }
 
   #cniStarted: Promise<void> | undefined;
@@ -330,9 +366,18 @@ export class Daemon {
         (modes.services !== "off" && !this.#services.complete ? "Services are not read yet" : undefined),
       serviceSize: this.#services.size,
       serviceProblems: this.#services.problems,
+      policy: this.#policyReport,
       network: this.#node.report,
       activePeers: this.#node.activePeers,
     });
+  }
+
+  get #policyReport(): PolicyReport {
+    const { policy: asked } = this.#modes;
+    const none = { mode: "off", policies: 0, pods: 0, invalid: [] } as const;
+    return (
+      this.#policy?.report ?? { ...none, problem: asked === "off" ? undefined : "policies are not read yet" }
+    );
   }
 
   async #writeStatus(): Promise<void> {

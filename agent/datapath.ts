@@ -16,6 +16,7 @@ import {
   loadObject,
   openPinnedMap,
 } from "./libbpf.ts";
+import type { PolicyMaps } from "./policy/policy-table.ts";
 import type { ServiceMaps } from "./service-table.ts";
 
 export type DatapathConfig = Partial<Parameters<typeof configLayout.encode>[0]>;
@@ -41,6 +42,12 @@ const mapNames = [
   "sh_flow_stats",
   "sh_socket_nat",
   "sh_counters",
+  "sh_policy_of",
+  "sh_policy_tables",
+  "sh_policy_ports",
+  "sh_policy_prefixes",
+  "sh_policy_flows",
+  "sh_policy_denials",
 ] as const;
 export type MapName = (typeof mapNames)[number];
 
@@ -119,6 +126,25 @@ export class Datapath {
       },
       get socketNat() {
         return mapOf("sh_socket_nat");
+      },
+    };
+  }
+
+  /** Looked up at each use, like those of services. */
+  get policyMaps(): PolicyMaps {
+    const mapOf = (name: MapName) => this.map(name);
+    return {
+      get policyOf() {
+        return mapOf("sh_policy_of");
+      },
+      get policyTables() {
+        return mapOf("sh_policy_tables");
+      },
+      get policyPorts() {
+        return mapOf("sh_policy_ports");
+      },
+      get policyPrefixes() {
+        return mapOf("sh_policy_prefixes");
       },
     };
   }

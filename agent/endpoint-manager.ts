@@ -3,7 +3,14 @@ import { addressBytes, parseCidr } from "../lib/addresses.ts";
 import { errorMessage, ShuntError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Datapath } from "./datapath.ts";
-import { isPublished, publishEndpoint, withdrawEndpoint } from "./endpoint-map.ts";
+import { policyEndpoints } from "./datapath-layout.ts";
+import {
+  identifyEndpoint,
+  isPublished,
+  publishEndpoint,
+  publishedIdentity,
+  withdrawEndpoint,
+} from "./endpoint-map.ts";
 import { type Attachment, attachmentKey, type Endpoint, type EndpointStore } from "./endpoint-store.ts";
 import { AddressPool } from "./ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
@@ -22,13 +29,23 @@ export class EndpointManager {
   readonly #store: EndpointStore;
   readonly #datapath: Datapath;
   readonly #log: Logger;
+  readonly #admit: (endpoint: Endpoint) => Promise<number>;
   readonly #queue = new KeyedQueue(8);
   #pools: AddressPool[] = [];
   #mtu = 1500;
   #nodeIpv6: string | undefined;
-  #nextId = 1;
+  #nextId = 0;
+  /** Numbers by which policies know pods, by endpoint id. */
+  #identities: ReadonlyMap<number, number> = new Map();
 
-  constructor(options: { store: EndpointStore; datapath: Datapath; log: Logger }) {
+  constructor(options: {
+    store: EndpointStore;
+    datapath: Datapath;
+    log: Logger;
+    /** Called before packets reach a new pod: resolves to its number once it is judged as policies say. */
+    admit?: (endpoint: Endpoint) => Promise<number>;
+  }) {
+    this.#admit = options.admit ?? (async () => 0);
     this.#store = options.store;
     this.#datapath = options.datapath;
     this.#log = options.log;
@@ -59,7 +76,7 @@ export class EndpointManager {
         for (const address of endpoint.addresses) pool.take(address, addressBytes(address));
       return pool;
     });
-    this.#nextId = Math.max(this.#nextId, (newest.at(-1)?.id ?? 0) + 1);
+    this.#nextId = Math.max(this.#nextId, newest.at(-1)?.id ?? 0);
   }
 
   /** Gives a pod its interface; the same answer for a second call. No work is done when nobody waits any more. */
@@ -95,7 +112,7 @@ export class EndpointManager {
       endpoint = {
         ...attachment,
         ...podLinkNames(attachment.containerId, attachment.ifName),
-        id: this.#nextId++,
+        id: this.#freeId(),
         addresses,
         gateways: this.#pools.map((pool) => pool.gateway),
         mtu: this.#mtu,
@@ -106,7 +123,8 @@ export class EndpointManager {
       const ifindex = await createPodLink(endpoint, netns, this.#nodeIpv6);
       this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
       await configurePodSide(endpoint, netns);
-      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);
+      const identity = await this.#admit(endpoint);
+      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex, identity);
       endpoint = { ...endpoint, ready: true };
       await this.#store.put(endpoint);
       return endpoint;
@@ -118,6 +136,14 @@ export class EndpointManager {
       else this.#release(addresses);
       throw error;
     }
+  }
+
+  /** The next number that no pod has: what is kept by it ends with its pod, and is not read for another soon. */
+  #freeId(): number {
+    const used = new Set(this.list().map(({ id }) => id));
+    do this.#nextId = (this.#nextId % (policyEndpoints - 1)) + 1;
+    while (used.has(this.#nextId));
+    return this.#nextId;
   }
 
   /** Takes a pod's interface away; content when there is none. */
@@ -151,6 +177,16 @@ export class EndpointManager {
     if (!isPublished(this.#datapath.map("sh_endpoints"), endpoint))
       problems.push("the kernel's endpoint map lacks the pod's address");
     return problems;
+  }
+
+  /** Tells the programs by which numbers policies know pods from now on; those that are not named keep theirs. */
+  setIdentities(identities: ReadonlyMap<number, number>): void {
+    this.#identities = identities;
+    const map = this.#datapath.map("sh_endpoints");
+    for (const endpoint of this.list()) {
+      const identity = identities.get(endpoint.id);
+      if (endpoint.ready && identity !== undefined) identifyEndpoint(map, endpoint, identity);
+    }
   }
 
   /** Removes every attachment that is not among the valid ones (CNI GC). Returns how many went. */
@@ -190,7 +226,9 @@ export class EndpointManager {
   #refresh(endpoint: Endpoint, ifindex: number): void {
     try {
       this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
-      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex);
+      const identity =
+        this.#identities.get(endpoint.id) ?? publishedIdentity(this.#datapath.map("sh_endpoints"), endpoint);
+      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex, identity);
     } catch (error) {
       const fields = { device: endpoint.device, error: errorMessage(error) };
       if (fields.error.endsWith("ENODEV")) this.#log.info("a pod's device has just gone", fields);

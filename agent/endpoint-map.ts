@@ -5,15 +5,12 @@ import type { Endpoint } from "./endpoint-store.ts";
 import type { BpfMap } from "./libbpf.ts";
 import { macBytes } from "./pod-link.ts";
 
-/** Identity of pods until identities are given out by labels. */
-const podIdentity = 0;
-
 /** Makes a pod known to the programs: from now on packets reach it. */
-export function publishEndpoint(map: BpfMap, endpoint: Endpoint, ifindex: number): void {
+export function publishEndpoint(map: BpfMap, endpoint: Endpoint, ifindex: number, identity = 0): void {
   const value = layout.encode({
     ifindex,
     id: endpoint.id,
-    identity: podIdentity,
+    identity,
     mac: macBytes(endpoint.mac),
     hostMac: macBytes(endpoint.hostMac),
   });
@@ -34,6 +31,24 @@ export function isPublished(map: BpfMap, endpoint: Endpoint): boolean {
     const value = map.get(addressBytes(address));
     return value !== undefined && layout.decode(value).id === endpoint.id;
   });
+}
+
+/** The number by which the programs know a pod; 0 when there is none. */
+export function publishedIdentity(map: BpfMap, { addresses: [address] }: Endpoint): number {
+  const value = address === undefined ? undefined : map.get(addressBytes(address));
+  return value === undefined ? 0 : layout.decode(value).identity;
+}
+
+/** Gives a pod that is published another number. */
+export function identifyEndpoint(map: BpfMap, endpoint: Endpoint, identity: number): void {
+  for (const address of endpoint.addresses) {
+    const key = addressBytes(address);
+    const value = map.get(key);
+    if (value === undefined) continue;
+    const known = layout.decode(value);
+    if (known.id === endpoint.id && known.identity !== identity)
+      map.set(key, layout.encode({ ...known, identity }));
+  }
 }
 
 /** Makes the map hold these pods and these addresses of the node, and nothing else. Returns what was removed. */

@@ -10,6 +10,7 @@ import {
 import { errorMessage } from "../lib/errors.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
 import { ipcacheEntry, ipcacheFlags, ipcachePrefix } from "./datapath-layout.ts";
+import { reservedIdentities } from "./policy/entities.ts";
 
 /** What the datapath needs of a Node object. */
 export interface NodeFacts {
@@ -98,12 +99,12 @@ export function ipcacheEntries(
     IPCACHE_TUNNEL,
   } = ipcacheFlags;
   const entries = new Map<string, { key: Uint8Array; value: Uint8Array }>();
-  const put = (cidr: Cidr, flags: number, tunnelEndpoint?: string) => {
+  const put = (cidr: Cidr, flags: number, tunnelEndpoint?: string, identity = 0) => {
     const key = ipcachePrefix(cidr);
     const endpoint = tunnelEndpoint === undefined ? {} : { tunnelEndpoint: addressBytes(tunnelEndpoint) };
     entries.set(Buffer.from(key).toString("hex"), {
       key,
-      value: ipcacheEntry.encode({ flags, ...endpoint }),
+      value: ipcacheEntry.encode({ flags, identity, ...endpoint }),
     });
   };
   for (const text of options.clusterPodCIDRs) put(parseCidr(text), IPCACHE_IN_CLUSTER);
@@ -127,7 +128,12 @@ export function ipcacheEntries(
       } else put(cidr, IPCACHE_IN_CLUSTER | IPCACHE_TUNNEL, via);
     }
     for (const address of Object.values(other.addresses))
-      put(wholeAddress(address), portsOf(other, address) | (direct ? IPCACHE_IN_CLUSTER : 0), address);
+      put(
+        wholeAddress(address),
+        portsOf(other, address) | (direct ? IPCACHE_IN_CLUSTER : 0),
+        address,
+        reservedIdentities["remote-node"],
+      );
   }
   return entries;
 }

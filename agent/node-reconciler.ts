@@ -8,6 +8,7 @@ import { configFlags } from "./datapath-layout.ts";
 import type { EndpointManager } from "./endpoint-manager.ts";
 import { pruneEndpoints, publishOwnAddresses } from "./endpoint-map.ts";
 import { ipJson } from "./ip-command.ts";
+import type { Ipcache } from "./ipcache.ts";
 import { netnsCookie } from "./libbpf.ts";
 import { routesServices } from "./node-mode.ts";
 import { gatewayOf, ipcacheEntries, masqueradePorts, type NodeFacts, underlayAddress } from "./node-model.ts";
@@ -20,6 +21,7 @@ import {
 } from "./node-network.ts";
 import { type CarryingDevice, readOtherNetwork } from "./other-network.ts";
 import { overlayDevice } from "./paths.ts";
+import { reservedIdentities } from "./policy/entities.ts";
 import { ensureSysctls, ephemeralPorts } from "./sysctl.ts";
 import { findUplinks, isNeighbour, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
 
@@ -38,6 +40,7 @@ export class NodeReconciler {
   readonly #config: AgentConfig;
   readonly #datapath: Datapath;
   readonly #endpoints: EndpointManager;
+  readonly #ipcache: Ipcache;
   readonly #log: Logger;
   readonly #nodePortPrefixes: Cidr[];
   #reconciledOnce = false;
@@ -48,11 +51,13 @@ export class NodeReconciler {
     config: AgentConfig;
     datapath: Datapath;
     endpoints: EndpointManager;
+    ipcache: Ipcache;
     log: Logger;
   }) {
     this.#config = options.config;
     this.#datapath = options.datapath;
     this.#endpoints = options.endpoints;
+    this.#ipcache = options.ipcache;
     this.#log = options.log;
     this.#nodePortPrefixes = options.config.nodePortAddresses
       .filter((text) => text !== "primary")
@@ -154,6 +159,7 @@ export class NodeReconciler {
       CONFIG_HANDOVER,
       CONFIG_MASQUERADE,
       CONFIG_NODE_PORTS,
+      CONFIG_POLICY,
       CONFIG_POD_SERVICES,
       CONFIG_SET_RETVAL,
       CONFIG_TUNNEL,
@@ -165,7 +171,8 @@ export class NodeReconciler {
       (routesServices(modes) && modes.podNetwork === "active" ? CONFIG_POD_SERVICES : 0) |
       (config.forwarding !== "snat" ? CONFIG_DSR_TCP : 0) |
       (config.forwarding === "dsr" ? CONFIG_DSR_UDP : 0) |
-      (modes.services === "handover" ? CONFIG_HANDOVER : 0);
+      (modes.services === "handover" ? CONFIG_HANDOVER : 0) |
+      (modes.policy !== "off" ? CONFIG_POLICY : 0);
     const ports = masqueradePorts([
       ephemeralPorts(),
       [config.nodePortMin, config.nodePortMax],
@@ -177,6 +184,7 @@ export class NodeReconciler {
       gateway4: bytesOf(gateways.find((address) => !address.includes(":"))),
       gateway6: bytesOf(gateways.find((address) => address.includes(":"))),
       hostNetnsCookie: netnsCookie(),
+      localIdentityHost: reservedIdentities.host,
       ...devices,
       tunnelPort: config.tunnelPort,
       nodePortMin: config.nodePortMin,
@@ -260,7 +268,6 @@ export class NodeReconciler {
     publishOwnAddresses(this.#datapath.map("sh_endpoints"), seen.addresses, (address) =>
       this.#hasNodePorts(own, address),
     );
-    const map = this.#datapath.map("sh_ipcache");
     const entries = ipcacheEntries(own, others, {
       routing: this.#config.routing,
       clusterPodCIDRs: this.#config.clusterPodCIDRs,
@@ -269,18 +276,7 @@ export class NodeReconciler {
       isBeside: seen.isBeside,
       hasNodePorts: (node, address) => this.#hasNodePorts(node, address),
     });
-    const present = new Map(map.entries().map(([key, value]) => [Buffer.from(key).toString("hex"), value]));
-    map.setMany(
-      [...entries]
-        .filter(([hex, { value }]) => {
-          const old = present.get(hex);
-          return old === undefined || !Buffer.from(value).equals(old);
-        })
-        .map(([, { key, value }]) => [key, value] as const),
-    );
-    map.deleteMany(
-      [...present.keys()].filter((hex) => !entries.has(hex)).map((hex) => Buffer.from(hex, "hex")),
-    );
+    this.#ipcache.setNodes(entries);
   }
 
   #routes(

@@ -5,6 +5,7 @@ import type { Modes } from "./config.ts";
 import type { AttachmentReport } from "./datapath.ts";
 import type { Condition } from "./node-mode.ts";
 import type { NodeNetworkReport } from "./node-reconciler.ts";
+import type { PolicyReport } from "./policy/policy-layer.ts";
 import type { ServiceProblem } from "./service-table.ts";
 
 /** Most of them that the status tells. */
@@ -23,6 +24,7 @@ export interface AgentState {
   servicesProblem: string | undefined;
   serviceSize: { groups: number; frontends: number; backends: number };
   serviceProblems: readonly ServiceProblem[];
+  policy: PolicyReport;
   network: NodeNetworkReport | undefined;
   /** The other nodes whose pods are ours, as far as routes lead there. */
   activePeers: readonly string[];
@@ -47,10 +49,13 @@ export function reportOf(state: AgentState): NodeStatusReport {
   const { modes, network } = state;
   const sockets = state.attachments.filter(({ kind }) => kind === "cgroup");
   const devices = state.attachments.filter(({ kind }) => kind !== "cgroup");
-  const problem = state.podNetworkProblem ?? state.servicesProblem;
+  const problem = state.podNetworkProblem ?? state.servicesProblem ?? state.policy.problem;
   const problems = [
     ...(network?.problems ?? []),
     ...state.serviceProblems.slice(0, mostProblems).map(({ group, message }) => `${group}: ${message}`),
+    ...state.policy.invalid
+      .slice(0, mostProblems)
+      .map(({ policy, message }) => `${policy} is not in force: ${message}`),
   ];
   return {
     observedGeneration: state.generation,
@@ -65,6 +70,7 @@ export function reportOf(state: AgentState): NodeStatusReport {
       ),
       condition("PodNetworkReady", state.podNetworkProblem, "PodsGetInterfaces", "NotReady"),
       condition("ServicesReady", state.servicesProblem, "AsConfigured", "NotReady"),
+      condition("PolicyReady", state.policy.problem, "AsConfigured", "NotReady"),
       condition("Healthy", problems.length > 0 ? problems.join("; ") : undefined, "NoProblems", "Problems"),
     ],
     layers: {
@@ -82,7 +88,11 @@ export function reportOf(state: AgentState): NodeStatusReport {
         ...state.serviceSize,
         ...(state.servicesProblem === undefined ? {} : { reason: state.servicesProblem }),
       },
-      policy: { mode: "off", ...notBuilt(modes.policy !== "off", "policy") },
+      policy: {
+        mode: state.policy.mode,
+        ...(state.policy.mode === "off" ? {} : { policies: state.policy.policies, pods: state.policy.pods }),
+        ...(state.policy.problem === undefined ? {} : { reason: state.policy.problem }),
+      },
       security: { mode: "off", ...notBuilt(modes.security === "enforce", "security") },
     },
     addresses: network?.addresses ?? [],

@@ -133,9 +133,13 @@ export class PolicyTable {
   /**
    * Judges endpoints by these policies from now on, and addresses by these prefixes; endpoints that are not named are not
    * judged. Each endpoint changes at once. `prefixes` are known to every policy here, and so are those of the call before:
-   * what is looked up in between is in every table. Throws `PolicyMapFull`, and changes nothing, when it does not fit.
+   * what is looked up in between is in every table. Those of `kept` go on as before. Throws `PolicyMapFull`, and changes nothing, when it does not fit.
    */
-  apply(endpoints: ReadonlyMap<number, EndpointPolicy>, prefixes: readonly PrefixIdentity[]): void {
+  apply(
+    endpoints: ReadonlyMap<number, EndpointPolicy>,
+    prefixes: readonly PrefixIdentity[],
+    kept: ReadonlySet<number> = new Set(),
+  ): void {
     this.collect();
     const contents = new Map<number, string>();
     const fresh = new Map<string, EndpointPolicy>();
@@ -156,7 +160,7 @@ export class PolicyTable {
       left.push(before?.set);
     }
     for (const [id, { set }] of this.#endpoints)
-      if (!endpoints.has(id)) {
+      if (!endpoints.has(id) && !kept.has(id)) {
         this.#maps.policyOf.set(word32(id), word32(0));
         this.#endpoints.delete(id);
         left.push(set);

@@ -122,7 +122,6 @@ struct {
 	__type(value, struct counter);
 } sh_counters SEC(".maps");
 
-// Maps of policies are small unless the agent, told to judge, makes them larger.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, POLICY_ENDPOINTS);
@@ -133,7 +132,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 131072);
 	__type(key, struct policy_table_key);
 	__type(value, __u32);
 } sh_policy_tables SEC(".maps");
@@ -141,7 +140,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 262144);
 	__type(key, struct policy_port_key);
 	__type(value, struct policy_verdict);
 } sh_policy_ports SEC(".maps");
@@ -156,14 +155,14 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 65536);
 	__type(key, struct tuple);
 	__type(value, struct policy_flow);
 } sh_policy_flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 4096);
 	__type(key, struct policy_denial_key);
 	__type(value, struct policy_denial);
 } sh_policy_denials SEC(".maps");

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+import { parseCidr } from "../../lib/addresses.ts";
+import { errorMessage } from "../../lib/errors.ts";
+import { type Informer, objectKey } from "../../lib/kube-informer.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
+import type { Logger } from "../../lib/log.ts";
+import { policyPrefixKinds } from "../datapath-layout.ts";
+import type { Endpoint } from "../endpoint-store.ts";
+import { type CompiledDirection, compile, namedPrefixes } from "./compile.ts";
+import type { BehindService } from "./decide.ts";
+import { reservedIdentities } from "./entities.ts";
+import type { IdentityAllocator } from "./identity.ts";
+import { type Parsed, type Policy, pathText } from "./model.ts";
+import { type Identity, PeerIndex } from "./peer-index.ts";
+import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
+import { selects } from "./selector.ts";
+import { parsePolicy } from "./validate.ts";
+import { type Workload, Workloads } from "./workloads.ts";
+
+export interface PolicyInformers {
+  pods: Informer;
+  namespaces: Informer;
+  identities: Informer;
+  services: Informer;
+  slices: Informer;
+  /** Of every kind of policy. */
+  policies: readonly Informer[];
+}
+
+/** A policy that is not in force, and why. */
+export interface PolicyProblem {
+  /** E.g. NetworkPolicy shop/web. */
+  policy: string;
+  message: string;
+}
+
+/** Numbers of prefixes are this node's own: from here on, as Cilium has them. */
+const firstPrefixNumber = 1 << 24;
+
+/** A prefix with its number, and as a peer of policies. */
+type NumberedPrefix = PrefixIdentity & { peer: Identity };
+
+/** Follows policies and pods, and keeps what this node's pods are judged by. */
+export class PolicyController {
+  readonly #informers: PolicyInformers;
+  readonly #nodeName: string;
+  readonly #identities: IdentityAllocator;
+  readonly #log: Logger;
+  readonly #onDirty: () => void;
+  readonly #parsed = new WeakMap<KubeObject, Parsed>();
+  /** What each object says, or said when it could last be used; by uid. */
+  #inForce: ReadonlyMap<string, readonly Policy[]> = new Map();
+  #prefixes: readonly NumberedPrefix[] = [];
+  #nextPrefix = firstPrefixNumber;
+  #table: PolicyTable | undefined;
+  #audit = true;
+  #problems: readonly PolicyProblem[] = [];
+  #size: { policies: number; pods: number } | undefined;
+
+  constructor(options: {
+    informers: PolicyInformers;
+    nodeName: string;
+    identities: IdentityAllocator;
+    log: Logger;
+    /** Asked for when something changed; answers by calling `sync` soon. */
+    onDirty: () => void;
+  }) {
+    this.#informers = options.informers;
+    this.#nodeName = options.nodeName;
+    this.#identities = options.identities;
+    this.#log = options.log;
+    this.#onDirty = options.onDirty;
+    const { policies, ...others } = options.informers;
+    for (const informer of [...policies, ...Object.values(others)])
+      informer.onChange(() => options.onDirty());
+  }
+
+  /** Policies that are not in force. */
+  get problems(): readonly PolicyProblem[] {
+    return this.#problems;
+  }
+
+  /** How many policies there are, and pods of this node that one is about; undefined until all was read. */
+  get size(): { policies: number; pods: number } | undefined {
+    return this.#size;
+  }
+
+  /** Fills these maps from now on; undefined: none. */
+  setMaps(maps: PolicyMaps | undefined, audit: boolean): void {
+    this.#audit = audit;
+    if (maps !== undefined) {
+      this.#table ??= new PolicyTable(maps);
+      return;
+    }
+    this.#table = undefined;
+    this.#size = undefined;
+  }
+
+  get #synced(): boolean {
+    const { policies, ...others } = this.#informers;
+    return [...policies, ...Object.values(others)].every(({ synced }) => synced);
+  }
+
+  /**
+   * Brings the maps in line. Returns the number of each endpoint by its id, and those of other nodes' pods by address;
+   * undefined while something has not been read yet: what was in force stays so.
+   */
+  sync(
+    endpoints: readonly Endpoint[],
+  ): { own: ReadonlyMap<number, number>; elsewhere: ReadonlyMap<string, number> } | undefined {
+    if (this.#table === undefined || !this.#synced) return undefined;
+    const policies = this.#readPolicies();
+    const workloads = new Workloads(this.#informers, selectedKeys(policies));
+    const prefixes = this.#numberPrefixes(policies);
+    // Addresses are looked up by the prefixes of before until those of now are written.
+    const peers = new PeerIndex(
+      [...workloads.identities(), ...new Set([...this.#prefixes, ...prefixes].map(({ peer }) => peer))],
+      this.#behindService(workloads),
+    );
+    const judged = new Map<string, [ingress?: CompiledDirection, egress?: CompiledDirection]>();
+    const wanted = new Map<number, EndpointPolicy>();
+    const kept = new Set<number>();
+    const own = new Map<number, number>();
+    for (const endpoint of endpoints) {
+      const workload = workloadOf(endpoint, workloads.all);
+      if (workload === undefined) {
+        kept.add(endpoint.id);
+        continue;
+      }
+      const number = workloads.numberOf(workload.text);
+      if (number === undefined) this.#askForNumber(workload);
+      else own.set(endpoint.id, number);
+      const key = `${workload.text} ${JSON.stringify(workload.ports)}`;
+      const found = judged.get(key) ?? [
+        compile(policies, "ingress", workload, peers),
+        compile(policies, "egress", workload, peers),
+      ];
+      judged.set(key, found);
+      wanted.set(endpoint.id, { ingress: found[0], egress: found[1], audit: this.#audit });
+    }
+    this.#table.apply(wanted, prefixes, kept);
+    this.#prefixes = prefixes;
+    const isJudged = ({ ingress, egress }: EndpointPolicy) => ingress !== undefined || egress !== undefined;
+    this.#size = { policies: policies.length, pods: [...wanted.values()].filter(isJudged).length };
+    return { own, elsewhere: workloads.elsewhere(this.#nodeName) };
+  }
+
+  #readPolicies(): Policy[] {
+    const problems: PolicyProblem[] = [];
+    const inForce = new Map<string, readonly Policy[]>();
+    const policies = this.#informers.policies.flatMap((informer) =>
+      informer.list().flatMap((object) => {
+        const known = this.#parsed.get(object);
+        const parsed = known ?? parsePolicy(object);
+        this.#parsed.set(object, parsed);
+        const why = problemOf(parsed);
+        const uid = object.metadata.uid ?? objectKey(object);
+        if (why === undefined) {
+          inForce.set(uid, parsed.policies);
+          return parsed.policies;
+        }
+        // What was in force is not weakened by a mistake.
+        const before = this.#inForce.get(uid);
+        if (before !== undefined) inForce.set(uid, before);
+        const message = before === undefined ? why : `${why} (the version before it stays in force)`;
+        const policy = `${object.kind} ${objectKey(object)}`;
+        problems.push({ policy, message });
+        if (known === undefined) this.#log.warn("policy is not in force", { policy, message });
+        return before ?? [];
+      }),
+    );
+    this.#problems = problems;
+    this.#inForce = inForce;
+    return policies;
+  }
+
+  #askForNumber(workload: Workload): void {
+    this.#identities.allocate(workload.labels).then(
+      () => this.#onDirty(),
+      (error) => this.#log.error("no identity for a pod", { pod: workload.key, error: errorMessage(error) }),
+    );
+  }
+
+  /** Every prefix that policies name keeps its number as long as one does. */
+  #numberPrefixes(policies: readonly Policy[]): NumberedPrefix[] {
+    const { POLICY_PREFIX_POD, POLICY_PREFIX_WORLD } = policyPrefixKinds;
+    const nameOf = (kind: number, text: string): string => `${kind} ${text}`;
+    const known = new Map(this.#prefixes.map((one) => [nameOf(one.kind, one.cidr.text), one]));
+    const everything = { "0.0.0.0/0": "world-ipv4", "::/0": "world-ipv6" } as const;
+    const wanted = new Map<string, NumberedPrefix>();
+    const add = (cidr: PrefixIdentity["cidr"], kind: number): void => {
+      const name = nameOf(kind, cidr.text);
+      if (wanted.has(name)) return;
+      const isWorld = kind === POLICY_PREFIX_WORLD;
+      const family = cidr.family === "ipv4" ? "world-ipv4" : "world-ipv6";
+      const whole = isWorld ? everything[cidr.text as keyof typeof everything] : undefined;
+      const identity =
+        known.get(name)?.identity ?? (whole === undefined ? this.#nextPrefix++ : reservedIdentities[whole]);
+      const labels = new Map(
+        isWorld
+          ? [
+              ["reserved:world", ""],
+              [`reserved:${family}`, ""],
+            ]
+          : [],
+      );
+      const made = { kind, cidr, identity, peer: { id: identity, labels, ports: [], cidr } };
+      wanted.set(name, known.get(name) ?? made);
+    };
+    for (const cidr of [...Object.keys(everything).map(parseCidr), ...namedPrefixes(policies)])
+      add(cidr, POLICY_PREFIX_WORLD);
+    for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
+    return [...wanted.values()];
+  }
+
+  /** Which labels are behind Services: those of the pods that are their endpoints. */
+  #behindService(workloads: Workloads): BehindService {
+    const textOf = new Map(
+      workloads.all.flatMap(({ addresses, labels }) => addresses.map((one) => [one, labels])),
+    );
+    return ({ namespace, name, selector }, { labels }) =>
+      this.#informers.slices.list().some((slice) => {
+        const service = slice.metadata.labels?.["kubernetes.io/service-name"];
+        if (service === undefined || (namespace !== undefined && slice.metadata.namespace !== namespace))
+          return false;
+        if (name !== undefined && name !== service) return false;
+        const object = this.#informers.services.get(`${slice.metadata.namespace}/${service}`);
+        if (name === undefined && !selects(selector, new Map(Object.entries(object?.metadata.labels ?? {}))))
+          return false;
+        return (slice.endpoints ?? []).some(({ addresses = [] }: { addresses?: string[] }) =>
+          addresses.some((address) => sameLabels(textOf.get(address), labels)),
+        );
+      });
+  }
+}
+
+/** Why an object cannot be used. */
+function problemOf({ policies, problems }: Parsed): string | undefined {
+  if (problems.length > 0)
+    return problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; ");
+  return policies.some(({ ofNodes }) => ofNodes) ? "it is about nodes, which are not judged" : undefined;
+}
+
+const sameLabels = (a: ReadonlyMap<string, string> | undefined, b: ReadonlyMap<string, string>): boolean =>
+  a !== undefined && a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+
+/** The pod of an endpoint: a static pod has another uid at the API server than on its node. */
+function workloadOf(endpoint: Endpoint, all: readonly Workload[]): Workload | undefined {
+  const key = `${endpoint.podNamespace}/${endpoint.podName}`;
+  return all.find(({ uid }) => uid === endpoint.podUid) ?? all.find((one) => one.key === key);
+}
+
+/** Keys of labels that policies ask for. */
+function selectedKeys(policies: readonly Policy[]): Set<string> {
+  const keys = new Set<string>();
+  for (const { subject, rules } of policies) {
+    for (const { key } of subject) keys.add(key);
+    for (const { peers = [] } of rules)
+      for (const peer of peers)
+        if (peer.kind === "labels") for (const { key } of peer.selector) keys.add(key);
+  }
+  return keys;
+}

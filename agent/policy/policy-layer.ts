@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+import { errorMessage, ShuntError } from "../../lib/errors.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import { forgetManagers, Informer } from "../../lib/kube-informer.ts";
+import type { Logger } from "../../lib/log.ts";
+import { sleep } from "../../lib/wait.ts";
+import { Coalesced } from "../coalesce.ts";
+import type { Modes } from "../config.ts";
+import type { Datapath } from "../datapath.ts";
+import type { EndpointManager } from "../endpoint-manager.ts";
+import type { Endpoint } from "../endpoint-store.ts";
+import type { Ipcache } from "../ipcache.ts";
+import { IdentityAllocator } from "./identity.ts";
+import { PolicyController, type PolicyProblem } from "./policy-controller.ts";
+import { forgetMostOfPod } from "./workloads.ts";
+
+/** For so long a pod's start waits for its labels. */
+const admitMs = 5_000;
+const identities = (name?: string): string =>
+  resourcePath("shunt.dev/v1alpha1", "identities", undefined, name);
+
+/** What is in force on a node. */
+export interface PolicyReport {
+  mode: Modes["policy"];
+  /** Policies that are about any pod, and pods of this node that one is about. */
+  policies: number;
+  pods: number;
+  /** Policies that are not in force, as they cannot be used. */
+  invalid: readonly PolicyProblem[];
+  /** Why not all is as it should be. */
+  problem: string | undefined;
+}
+
+/** All that an agent needs to judge packets, from the moment when its node is told to. */
+export class PolicyLayer {
+  readonly #datapath: Datapath;
+  readonly #endpoints: EndpointManager;
+  readonly #ipcache: Ipcache;
+  readonly #controller: PolicyController;
+  readonly #informers: Informer[];
+  readonly #work: Coalesced;
+  #runs: Promise<void>[] = [];
+  #mode: Modes["policy"] = "off";
+  #error: string | undefined;
+  readonly #onReport: () => void;
+
+  constructor(options: {
+    client: KubeClient;
+    nodeName: string;
+    log: Logger;
+    datapath: Datapath;
+    endpoints: EndpointManager;
+    ipcache: Ipcache;
+    services: Informer;
+    slices: Informer;
+    onError: (part: string) => void;
+    /** Called when `report` may have changed. */
+    onReport: () => void;
+  }) {
+    this.#onReport = options.onReport;
+    const { client, nodeName, log, services, slices } = options;
+    this.#datapath = options.datapath;
+    this.#endpoints = options.endpoints;
+    this.#ipcache = options.ipcache;
+    const informer = (group: string, plural: string, prepare = forgetManagers) =>
+      new Informer(client, resourcePath(group, plural), log, {}, prepare);
+    const pods = informer("v1", "pods", forgetMostOfPod);
+    const namespaces = informer("v1", "namespaces");
+    const numbers = informer("shunt.dev/v1alpha1", "identities");
+    const policies = [
+      informer("networking.k8s.io/v1", "networkpolicies"),
+      informer("cilium.io/v2", "ciliumnetworkpolicies"),
+      informer("cilium.io/v2", "ciliumclusterwidenetworkpolicies"),
+    ];
+    this.#informers = [pods, namespaces, numbers, ...policies];
+    this.#work = new Coalesced("policies", () => void this.#sync(), { log, onError: options.onError });
+    this.#controller = new PolicyController({
+      informers: { pods, namespaces, identities: numbers, services, slices, policies },
+      nodeName,
+      identities: new IdentityAllocator({
+        list: () => numbers.list(),
+        get: (name) => client.find(identities(name)),
+        create: (object) => client.create(identities(), object),
+      }),
+      log,
+      onDirty: () => this.#work.trigger(),
+    });
+  }
+
+  /** What is in force, and what is not. */
+  get report(): PolicyReport {
+    if (this.#mode === "off") return { mode: "off", policies: 0, pods: 0, invalid: [], problem: undefined };
+    const { size, problems } = this.#controller;
+    const problem = this.#error ?? (size === undefined ? "policies are not read yet" : undefined);
+    return { mode: this.#mode, ...(size ?? { policies: 0, pods: 0 }), invalid: problems, problem };
+  }
+
+  /** Follows the API server until the signal aborts. */
+  run(signal: AbortSignal): void {
+    this.#runs = this.#informers.map((informer) => informer.run(signal));
+    for (const informer of this.#informers)
+      informer.whenSynced(signal).then(
+        () => this.trigger(),
+        () => undefined,
+      );
+  }
+
+  async stop(): Promise<void> {
+    await this.#work.stop();
+    await Promise.all(this.#runs);
+  }
+
+  setMode(mode: Modes["policy"]): void {
+    if (mode === this.#mode) return;
+    this.#mode = mode;
+    this.trigger();
+  }
+
+  /** Resolves to a new pod's number once its packets are judged as policies say. Throws when that takes too long. */
+  async admit(endpoint: Endpoint): Promise<number> {
+    if (this.#mode === "off") return 0;
+    const deadline = performance.now() + admitMs;
+    for (;;) {
+      const number = this.#sync()?.get(endpoint.id);
+      if (number !== undefined) return number;
+      if (performance.now() >= deadline) break;
+      await sleep(50);
+    }
+    if (this.#mode === "audit") return 0;
+    throw new ShuntError(
+      `The policies of pod ${endpoint.podNamespace}/${endpoint.podName} are not known yet`,
+      {
+        code: "NotReady",
+        remedy: "The agent needs the API server for its labels; the kubelet tries again.",
+      },
+    );
+  }
+
+  /** Something that policies look at has changed: an endpoint, the maps. */
+  trigger(): void {
+    this.#work.trigger();
+  }
+
+  /** Returns the numbers of this node's pods, by endpoint id. */
+  #sync(): ReadonlyMap<number, number> | undefined {
+    if (!this.#datapath.loaded) return undefined;
+    try {
+      const numbers = this.#reconcile();
+      this.#error = undefined;
+      return numbers;
+    } catch (error) {
+      this.#error = errorMessage(error);
+      throw error;
+    } finally {
+      this.#onReport();
+    }
+  }
+
+  #reconcile(): ReadonlyMap<number, number> | undefined {
+    this.#controller.setMaps(
+      this.#mode === "off" ? undefined : this.#datapath.policyMaps,
+      this.#mode === "audit",
+    );
+    const found = this.#controller.sync(this.#endpoints.list());
+    if (found === undefined) return undefined;
+    this.#endpoints.setIdentities(found.own);
+    this.#ipcache.setPods(found.elsewhere);
+    return found.own;
+  }
+}
