@@ -13,6 +13,8 @@ import {
   agentDaemonSet,
   type ClusterFacts,
   customResourceDefinitions,
+  isOurs,
+  policyDefinitions,
 } from "./manifests.ts";
 import { agentName, daemonSet, namespace, pods } from "./names.ts";
 import { checkCluster, checkKernels, type Finding } from "./preflight.ts";
@@ -133,6 +135,12 @@ export function installSteps(): Step<InstallContext>[] {
       title: "Apply the custom resource definitions",
       async run(context) {
         const applied = await apply(context, ["CustomResourceDefinition"]);
+        const foreign: string[] = [];
+        for (const object of policyDefinitions()) {
+          const found = await context.kube.find(manifestPath(object));
+          if (found !== undefined && !isOurs(found)) foreign.push(object.metadata.name!);
+          else await context.kube.apply(manifestPath(object), object);
+        }
         await waitFor(
           "the CRD nodes.shunt.dev to be served",
           async () => (await context.kube.find("/apis/shunt.dev/v1alpha1/nodes")) !== undefined,
@@ -140,7 +148,7 @@ export function installSteps(): Step<InstallContext>[] {
             timeoutMs: 60_000,
           },
         );
-        return applied;
+        return foreign.length === 0 ? applied : `${applied}; ${foreign.join(", ")} as they were`;
       },
     },
     {

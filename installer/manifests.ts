@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { stringify } from "yaml";
 import type { KubeObject } from "../lib/kube-object.ts";
+import { type JsonSchema, policySchemas } from "../lib/policy-schema.ts";
 import { VERSION } from "../lib/version.ts";
 import { agentName, configName, namespace } from "./names.ts";
 import type { Values } from "./values.ts";
@@ -20,6 +21,10 @@ const labels = {
   "app.kubernetes.io/managed-by": "shunt",
   "app.kubernetes.io/version": VERSION,
 };
+
+/** Whether an object was made by an installation. */
+export const isOurs = ({ metadata }: KubeObject): boolean =>
+  metadata.labels?.["app.kubernetes.io/managed-by"] === labels["app.kubernetes.io/managed-by"];
 
 const layer = (...modes: string[]) => ({ type: "string", enum: modes });
 
@@ -79,7 +84,101 @@ export function customResourceDefinitions(): KubeObject[] {
         ],
       },
     },
+    {
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: "identities.shunt.dev", labels },
+      spec: {
+        group: "shunt.dev",
+        scope: "Cluster",
+        names: {
+          kind: "ShuntIdentity",
+          listKind: "ShuntIdentityList",
+          plural: "identities",
+          singular: "identity",
+          shortNames: ["shid"],
+        },
+        versions: [
+          {
+            name: "v1alpha1",
+            served: true,
+            storage: true,
+            additionalPrinterColumns: [
+              { name: "Namespace", type: "string", jsonPath: ".metadata.labels.shunt\\.dev/namespace" },
+              { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+            ],
+            schema: {
+              openAPIV3Schema: {
+                type: "object",
+                description:
+                  "A set of labels, and by its name the number by which packets and flows know it.",
+                properties: {
+                  apiVersion: { type: "string" },
+                  kind: { type: "string" },
+                  metadata: { type: "object" },
+                  spec: {
+                    type: "object",
+                    properties: { labels: { type: "object", additionalProperties: { type: "string" } } },
+                  },
+                },
+              },
+            },
+          },
+        ],
+      },
+    },
   ];
+}
+
+const ciliumKinds = [
+  {
+    kind: "CiliumNetworkPolicy",
+    plural: "ciliumnetworkpolicies",
+    scope: "Namespaced",
+    shortNames: ["cnp", "ciliumnp"],
+  },
+  {
+    kind: "CiliumClusterwideNetworkPolicy",
+    plural: "ciliumclusterwidenetworkpolicies",
+    scope: "Cluster",
+    shortNames: ["ccnp"],
+  },
+] as const;
+
+/** The API server knows metadata itself, and takes no schema of it. */
+const crdSchema = (schema: JsonSchema): JsonSchema => ({
+  ...schema,
+  properties: { ...schema.properties, metadata: { type: "object" } },
+});
+
+/** Kinds of policies that the agent knows and other projects define too: where they are there already, they stay theirs. */
+export function policyDefinitions(): KubeObject[] {
+  return ciliumKinds.map(({ kind, plural, scope, shortNames }) => ({
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.cilium.io`, labels },
+    spec: {
+      group: "cilium.io",
+      scope,
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular: kind.toLowerCase(),
+        shortNames: [...shortNames],
+      },
+      versions: [
+        {
+          name: "v2",
+          served: true,
+          storage: true,
+          subresources: { status: {} },
+          additionalPrinterColumns: [{ name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
+          schema: { openAPIV3Schema: crdSchema(policySchemas[kind]) },
+        },
+      ],
+    },
+  }));
 }
 
 /** Only what the agent reads and writes: nothing of Secrets, nothing that creates workloads. */
@@ -96,6 +195,13 @@ export function accessObjects(): KubeObject[] {
         { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: read },
         { apiGroups: [""], resources: ["nodes"], verbs: ["patch"] },
         { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
+        { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: read },
+        {
+          apiGroups: ["cilium.io"],
+          resources: ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"],
+          verbs: read,
+        },
+        { apiGroups: ["shunt.dev"], resources: ["identities"], verbs: [...read, "create", "delete"] },
         { apiGroups: ["shunt.dev"], resources: ["nodes"], verbs: [...read, "create", "update", "patch"] },
         { apiGroups: ["shunt.dev"], resources: ["nodes/status"], verbs: ["get", "update", "patch"] },
       ],

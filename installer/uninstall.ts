@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../lib/errors.ts";
-import type { KubeClient } from "../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import type { KubeObject } from "../lib/kube-object.ts";
 import type { Step } from "../lib/steps.ts";
 import { waitFor } from "../lib/wait.ts";
 import { manifestPath } from "./install.ts";
 import { restoreKubeProxy } from "./kube-proxy.ts";
-import { accessObjects, customResourceDefinitions } from "./manifests.ts";
+import { accessObjects, customResourceDefinitions, isOurs, policyDefinitions } from "./manifests.ts";
 import { agentName, configMap, configName, daemonSet, pods, recordName } from "./names.ts";
 import { runOnEveryNode } from "./one-shot.ts";
 import { readRecord } from "./record.ts";
@@ -48,7 +49,8 @@ export function uninstallSteps(): Step<UninstallContext>[] {
       title: "Remove the cluster objects",
       async run({ kube }) {
         const objects = [...accessObjects(), ...customResourceDefinitions()];
-        const paths = [configMap(configName), ...objects.map(manifestPath)];
+        const { unused, kept } = await ownPolicyDefinitions(kube);
+        const paths = [configMap(configName), ...[...objects, ...unused].map(manifestPath)];
         const removed = await Promise.all(paths.map((path) => kube.deleteIfExists(path)));
         await waitFor(
           "the objects to be gone",
@@ -57,10 +59,26 @@ export function uninstallSteps(): Step<UninstallContext>[] {
           { timeoutMs: 60_000 },
         );
         await kube.deleteIfExists(configMap(recordName));
-        return `${removed.filter(Boolean).length} removed`;
+        const left = kept.length === 0 ? "" : `; ${kept.join(", ")} left, as there are policies`;
+        return `${removed.filter(Boolean).length} removed${left}`;
       },
     },
   ];
+}
+
+/** Kinds of policies that an installation brought: without their objects they can go, and else they are the user's. */
+async function ownPolicyDefinitions(kube: KubeClient): Promise<{ unused: KubeObject[]; kept: string[] }> {
+  const unused: KubeObject[] = [];
+  const kept: string[] = [];
+  for (const object of policyDefinitions()) {
+    const found = await kube.find(manifestPath(object));
+    if (found === undefined || !isOurs(found)) continue;
+    const { group, names, versions } = object.spec;
+    const list = await kube.find(resourcePath(`${group}/${versions[0].name}`, names.plural));
+    if ((list?.items ?? []).length === 0) unused.push(object);
+    else kept.push(object.metadata.name!);
+  }
+  return { unused, kept };
 }
 
 async function cleanNodes(

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policies in force on a cluster: who reaches whom, before and after they change.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { hostPort } from "../../lib/addresses.ts";
+import { waitFor } from "../../lib/wait.ts";
+import { nodeExec } from "../clusters/index.ts";
+import { ClusterUnderTest, idlePod } from "./cluster-under-test.ts";
+
+const name = "e2e-policy";
+const [near, far] = [`${name}-worker`, `${name}-worker2`];
+const port = 8080;
+
+/** Pods by the name that the tests have for them. */
+const places = {
+  server: { namespace: "shop", node: near },
+  friend: { namespace: "shop", node: far },
+  neighbour: { namespace: "other", node: near },
+  stranger: { namespace: "other", node: far },
+} as const;
+type PodName = keyof typeof places;
+const names = Object.keys(places) as PodName[];
+
+const policy = (policyName: string, spec: object) => ({
+  apiVersion: "networking.k8s.io/v1",
+  kind: "NetworkPolicy",
+  metadata: { name: policyName, namespace: "shop" },
+  spec,
+});
+
+describe("policies in force on two nodes, dual-stack", () => {
+  let cluster: ClusterUnderTest;
+  const addresses = new Map<PodName, string[]>();
+  let service: string[];
+
+  before(async () => {
+    cluster = await ClusterUnderTest.create(name, ["--workers", "2", "--ip-family", "dual"]);
+    await cluster.shunt(["install", "--yes", "--set", "modes.policy=enforce"], { timeoutMs: 240_000 });
+    for (const namespace of ["shop", "other"]) await cluster.kubectl(["create", "namespace", namespace]);
+    const serve = `import http from 'node:http'; http.createServer((q, r) => r.end('ok')).listen(${port}, '::')`;
+    const command = ["/usr/local/bin/node", "--input-type=module", "-e", serve];
+    const pods = names.map((pod) => {
+      const object: any = idlePod(pod, { node: places[pod].node, command });
+      object.metadata.namespace = places[pod].namespace;
+      object.spec.containers[0].readinessProbe = { httpGet: { path: "/", port }, periodSeconds: 1 };
+      return object;
+    });
+    await cluster.apply(...pods, {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "server", namespace: "shop" },
+      spec: { selector: { app: "server" }, ipFamilyPolicy: "RequireDualStack", ports: [{ port }] },
+    });
+    for (const namespace of ["shop", "other"])
+      await cluster.kubectl([
+        "-n",
+        namespace,
+        "wait",
+        "--for=condition=Ready",
+        "pod",
+        "--all",
+        "--timeout=90s",
+      ]);
+    for (const pod of names) {
+      const { status } = await cluster.get("-n", places[pod].namespace, "pod", pod);
+      addresses.set(
+        pod,
+        status.podIPs.map(({ ip }: { ip: string }) => ip),
+      );
+    }
+    service = (await cluster.get("-n", "shop", "service", "server")).spec.clusterIPs;
+  });
+  after(async () => await cluster?.delete());
+
+  async function reaches(from: PodName, target: readonly string[]): Promise<boolean[]> {
+    const ask = async (address: string): Promise<boolean> => {
+      const curl = ["curl", "-sf", "--max-time", "1", `http://${hostPort(address, port)}/`];
+      const { exitCode } = await cluster.kubectl(
+        ["-n", places[from].namespace, "exec", from, "--", ...curl],
+        { allowFailure: true },
+      );
+      return exitCode === 0;
+    };
+    return await Promise.all(target.map(ask));
+  }
+
+  /** Waits until exactly these reach the server, in both families, directly and by its Service. */
+  async function onlyReachedBy(...allowed: PodName[]): Promise<void> {
+    const wanted = Object.fromEntries(
+      names.slice(1).map((from) => [from, Array.from({ length: 4 }, () => allowed.includes(from))]),
+    );
+    let found: Record<string, boolean[]> = {};
+    const look = async (): Promise<boolean> => {
+      const targets = [...addresses.get("server")!, ...service];
+      const results = await Promise.all(
+        names.slice(1).map(async (from) => [from, await reaches(from, targets)] as const),
+      );
+      found = Object.fromEntries(results);
+      return JSON.stringify(found) === JSON.stringify(wanted);
+    };
+    await waitFor("policies to be in force", look, { timeoutMs: 15_000, intervalMs: 300 }).catch(() =>
+      assert.deepEqual(found, wanted),
+    );
+  }
+
+  const everybody = names.slice(1);
+  const fromFriend = { from: [{ podSelector: { matchLabels: { app: "friend" } } }] };
+
+  test("without a policy everybody reaches everybody", async () => {
+    await onlyReachedBy(...everybody);
+    for (const from of names)
+      for (const to of names)
+        assert.deepEqual(await reaches(from, addresses.get(to)!), [true, true], `${from} -> ${to}`);
+  });
+
+  test("a pod that is isolated is reached by its node, and by itself, alone", async () => {
+    await cluster.apply(
+      policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),
+    );
+    await onlyReachedBy();
+    assert.deepEqual(await reaches("server", addresses.get("server")!), [true, true]);
+    for (const address of addresses.get("server")!)
+      await nodeExec(name, near, ["curl", "-sf", "--max-time", "2", `http://${hostPort(address, port)}/`]);
+    const fromFar = [
+      "curl",
+      "-sf",
+      "--max-time",
+      "1",
+      `http://${hostPort(addresses.get("server")![0]!, port)}/`,
+    ];
+    assert.notEqual((await nodeExec(name, far, fromFar, { allowFailure: true })).exitCode, 0);
+    // It still gets answers to what it asks.
+    assert.deepEqual(await reaches("server", addresses.get("stranger")!), [true, true]);
+    assert.deepEqual(await reaches("server", addresses.get("neighbour")!), [true, true]);
+  });
+
+  test("who is selected by labels gets in, also when the labels come later", async () => {
+    await cluster.apply(
+      policy("allow", {
+        podSelector: { matchLabels: { app: "server" } },
+        ingress: [{ ...fromFriend, ports: [{ port }] }],
+      }),
+    );
+    await onlyReachedBy("friend");
+    const fromTeam = { from: [{ namespaceSelector: { matchLabels: { team: "a" } } }] };
+    await cluster.apply(
+      policy("team", { podSelector: { matchLabels: { app: "server" } }, ingress: [fromTeam] }),
+    );
+    await cluster.kubectl(["label", "namespace", "other", "team=a"]);
+    await onlyReachedBy(...everybody);
+    await cluster.kubectl(["label", "namespace", "other", "team-"]);
+    await onlyReachedBy("friend");
+    await cluster.kubectl(["-n", "shop", "label", "pod", "friend", "app=foe", "--overwrite"]);
+    await onlyReachedBy();
+    await cluster.kubectl(["-n", "shop", "label", "pod", "friend", "app=friend", "--overwrite"]);
+    await onlyReachedBy("friend");
+    await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "team"]);
+  });
+
+  test("a policy for another port lets nobody in", async () => {
+    await cluster.apply(
+      policy("allow", {
+        podSelector: { matchLabels: { app: "server" } },
+        ingress: [{ ...fromFriend, ports: [{ port: port + 1 }] }],
+      }),
+    );
+    await onlyReachedBy();
+  });
+
+  test("a policy that cannot be used says so, and what was in force stays so", async () => {
+    const object = (fromRequires: object) => ({
+      apiVersion: "cilium.io/v2",
+      kind: "CiliumNetworkPolicy",
+      metadata: { name: "cilium", namespace: "shop" },
+      spec: { endpointSelector: { matchLabels: { app: "server" } }, ingress: [fromRequires] },
+    });
+    await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
+    await cluster.apply(object({ fromEndpoints: [{ matchLabels: { app: "friend" } }] }));
+    await onlyReachedBy("friend");
+    await cluster.apply(object({ fromRequires: [{ matchLabels: { app: "friend" } }] }));
+    const health = async () => {
+      const { status } = await cluster.get("nodes.shunt.dev", near);
+      return status.conditions.find(({ type }: any) => type === "Healthy").message as string;
+    };
+    await waitFor("the problem to be told", async () => /fromRequires.*stays in force/.test(await health()), {
+      timeoutMs: 15_000,
+    });
+    await onlyReachedBy("friend");
+    await cluster.kubectl(["-n", "shop", "delete", "ciliumnetworkpolicy", "cilium"]);
+    await onlyReachedBy(...everybody);
+  });
+
+  test("audit lets everything pass and counts it", async () => {
+    await cluster.apply(
+      policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),
+    );
+    await onlyReachedBy();
+    const setMode = (mode: string) =>
+      cluster.kubectl([
+        "patch",
+        "nodes.shunt.dev",
+        near,
+        "--type",
+        "merge",
+        "-p",
+        JSON.stringify({ spec: { policy: mode } }),
+      ]);
+    await setMode("audit");
+    await onlyReachedBy(...everybody);
+    const { stdout } = await nodeExec(name, near, ["curl", "-sf", "http://127.0.0.1:9962/metrics"]);
+    assert.match(stdout, /reason="AUDITED"\} [1-9]/);
+    await setMode("enforce");
+    await onlyReachedBy();
+    await setMode("off");
+    await onlyReachedBy(...everybody);
+    await setMode("enforce");
+    await onlyReachedBy();
+  });
+
+  test("what a pod sends is judged too, by where it goes behind a Service", async () => {
+    await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
+    await onlyReachedBy(...everybody);
+    const egress = [{ to: [{ podSelector: { matchLabels: { app: "server" } } }] }];
+    await cluster.apply(
+      policy("out", { podSelector: { matchLabels: { app: "friend" } }, policyTypes: ["Egress"], egress }),
+    );
+    await waitFor(
+      "egress to be judged",
+      async () => JSON.stringify(await reaches("friend", addresses.get("stranger")!)) === "[false,false]",
+      { timeoutMs: 15_000 },
+    );
+    await onlyReachedBy(...everybody);
+    await cluster.apply(
+      policy("out", { podSelector: { matchLabels: { app: "friend" } }, policyTypes: ["Egress"], egress: [] }),
+    );
+    await onlyReachedBy("neighbour", "stranger");
+    await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
+    await onlyReachedBy(...everybody);
+  });
+
+  test("policies stay in force while there is no agent, and a new agent goes on", async () => {
+    await cluster.apply(
+      policy("allow", { podSelector: { matchLabels: { app: "server" } }, ingress: [fromFriend] }),
+    );
+    await onlyReachedBy("friend");
+    const { stdout } = await nodeExec(name, near, ["pgrep", "-f", "bin/agent.ts"]);
+    await nodeExec(name, near, ["kill", "-KILL", ...stdout.trim().split("\n")]);
+    for (let looks = 0; looks < 5; looks++) {
+      assert.deepEqual(await reaches("stranger", addresses.get("server")!), [false, false]);
+      assert.deepEqual(await reaches("friend", addresses.get("server")!), [true, true]);
+    }
+    await cluster.shunt(["status", "--wait"]);
+    await onlyReachedBy("friend");
+  });
+
+  test("a pod that starts is judged from its first packet on", async () => {
+    const late: any = idlePod("late", { node: near, labels: { app: "server" } });
+    late.metadata.namespace = "shop";
+    const serve = `import http from 'node:http'; http.createServer((q, r) => r.end('ok')).listen(${port}, '::')`;
+    late.spec.containers[0].command = ["/usr/local/bin/node", "--input-type=module", "-e", serve];
+    await cluster.apply(late);
+    await cluster.kubectl(["-n", "shop", "wait", "--for=condition=Ready", "pod/late", "--timeout=60s"]);
+    const { status } = await cluster.get("-n", "shop", "pod", "late");
+    const own = status.podIPs.map(({ ip }: { ip: string }) => ip);
+    assert.deepEqual(await reaches("stranger", own), [false, false]);
+    await waitFor("its server", async () => (await reaches("friend", own)).every(Boolean), {
+      timeoutMs: 10_000,
+    });
+  });
+});
