@@ -73,6 +73,7 @@ export function reportOf(state: AgentState): NodeStatusReport {
       condition("PolicyReady", state.policy.problem, "AsConfigured", "NotReady"),
       condition("Healthy", problems.length > 0 ? problems.join("; ") : undefined, "NoProblems", "Problems"),
     ],
+    // Written as a merge patch: what is no more has to be null there.
     layers: {
       podNetwork: {
         mode: modes.podNetwork,
@@ -80,25 +81,26 @@ export function reportOf(state: AgentState): NodeStatusReport {
         attached: devices,
         // By which a migration sees that every node knows which nodes have moved.
         activePeers: { count: state.activePeers.length, fingerprint: fingerprint(state.activePeers) },
-        ...(state.podNetworkProblem === undefined ? {} : { reason: state.podNetworkProblem }),
+        reason: state.podNetworkProblem ?? null,
       },
       services: {
         mode: modes.services,
         attached: sockets,
         ...state.serviceSize,
-        ...(state.servicesProblem === undefined ? {} : { reason: state.servicesProblem }),
+        reason: state.servicesProblem ?? null,
       },
       policy: {
         mode: state.policy.mode,
-        ...(state.policy.mode === "off" ? {} : { policies: state.policy.policies, pods: state.policy.pods }),
-        ...(state.policy.problem === undefined ? {} : { reason: state.policy.problem }),
+        policies: state.policy.mode === "off" ? null : state.policy.policies,
+        pods: state.policy.mode === "off" ? null : state.policy.pods,
+        reason: state.policy.problem ?? null,
       },
-      security: { mode: "off", ...notBuilt(modes.security === "enforce", "security") },
+      security: { mode: "off", reason: notBuilt(modes.security === "enforce", "security") },
     },
     addresses: network?.addresses ?? [],
     devices: (network?.uplinks ?? []).map(({ name, mtu }) => ({ name, mtu, role: "uplink" })),
   };
 }
 
-const notBuilt = (asked: boolean, layer: string): { reason?: string } =>
-  asked ? { reason: `this version of the agent has no ${layer} layer` } : {};
+const notBuilt = (asked: boolean, layer: string): string | null =>
+  asked ? `this version of the agent has no ${layer} layer` : null;

@@ -108,6 +108,8 @@ describe("policies in force on two nodes, dual-stack", () => {
 
   test("without a policy everybody reaches everybody", async () => {
     await onlyReachedBy(...everybody);
+    for (const { metadata, status } of (await cluster.get("nodes.shunt.dev")).items)
+      assert.deepEqual(status.layers.policy, { mode: "enforce", policies: 0, pods: 0 }, metadata.name);
     for (const from of names)
       for (const to of names)
         assert.deepEqual(await reaches(from, addresses.get(to)!), [true, true], `${from} -> ${to}`);
