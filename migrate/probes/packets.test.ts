@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import * as dns from "dns-packet";
+import { run } from "../../lib/run.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { Peers } from "./peers.ts";
 import { askDns } from "./requests.ts";
@@ -247,4 +249,50 @@ test("a pod that is gone without a word is a loss on every path, with a time, an
   assert.ok(results().losses.every(({ atMs }) => atMs > at - 1_000));
   assert.ok(total("lost") > 0 && total("leaving") === 0);
   assert.ok(results().streams.length >= 4 && results().streams.every(({ end }) => end === "broken"));
+});
+
+/** Asks a Service before its rules are there, then with them: as a client that forgets which ports it used, and as a probe. */
+const early = `
+const { execFileSync } = require("node:child_process");
+const { createServer } = require("node:http");
+const nft = (text) => execFileSync("nft", ["-f", "-"], { input: text });
+(async () => {
+  const { askHttp, SpoiledPorts } = await import(process.argv[1]);
+  nft("table ip nat { chain output { type nat hook output priority -100; tcp dport 9 dnat to 10.7.0.1:8080; }; }");
+  createServer((_, response) => response.end("{}")).listen(8080, "10.7.0.1");
+  const target = { address: "10.96.0.9", port: 80 };
+  const spoiled = new SpoiledPorts();
+  const trials = await Promise.allSettled(Array.from({ length: 6 }, () => askHttp(target, spoiled, true)));
+  nft("add rule ip nat output ip daddr 10.96.0.9 tcp dport 80 dnat to 10.7.0.1:8080");
+  const lost = async (known) => {
+    for (let count = 0; count < 40; count++)
+      if (await askHttp(target, known, false).then(() => false, () => true)) return true;
+    return false;
+  };
+  const early = trials.map(({ status }) => status);
+  console.log(JSON.stringify({ early, probe: await lost(spoiled), other: await lost(new SpoiledPorts()) }));
+  process.exit();
+})();`;
+
+test("a port from which a Service was asked before its rules were there is not used again", async () => {
+  const netns = `shp${process.pid}`;
+  const ip = (...args: string[]) => run("ip", args);
+  await ip("netns", "add", netns);
+  try {
+    await ip("-n", netns, "link", "set", "lo", "up");
+    await ip("-n", netns, "link", "add", "e0", "type", "veth", "peer", "name", "e1");
+    for (const device of ["e0", "e1"]) await ip("-n", netns, "link", "set", device, "up");
+    await ip("-n", netns, "addr", "add", "10.7.0.1/24", "dev", "e0");
+    await ip("-n", netns, "route", "add", "default", "via", "10.7.0.2");
+    const inside = ["netns", "exec", netns];
+    await ip(...inside, "sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40031");
+    const file = fileURLToPath(new URL("requests.ts", import.meta.url));
+    const { stdout } = await run("ip", [...inside, process.execPath, "-e", early, file], {
+      timeoutMs: 120_000,
+    });
+    const result = JSON.parse(stdout);
+    assert.deepEqual(result, { early: Array(6).fill("rejected"), probe: false, other: true });
+  } finally {
+    await ip("netns", "del", netns);
+  }
 });

@@ -67,6 +67,20 @@ test("every request is counted once; a loss keeps its time, path and number", ()
   assert.ok(probes.series[0]!.p50Ms < 5 && probes.series[0]!.p99Ms > 1_000);
 });
 
+test("what was asked before the start counts neither as sent nor as lost", () => {
+  const { now, pass } = clock();
+  const tally = new Tally("n1", "a", now);
+  const early = [1, 2].map(() => tally.sent("http", "cluster-ip", "service"));
+  pass(10);
+  tally.restart();
+  const sent = tally.sent("http", "cluster-ip", "service");
+  tally.answered(early[0]!);
+  tally.lost(early[1]!, "late");
+  tally.answered(sent);
+  const { probes } = mergeResults([read(tally.results(false))], []);
+  assert.deepEqual([probes.sent, probes.lost, probes.losses], [1, 0, []]);
+});
+
 test("a target that is moved makes no gap; what follows does", () => {
   const { now, pass } = clock();
   const tally = new Tally("n1", "a", now);

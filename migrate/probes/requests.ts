@@ -28,16 +28,60 @@ const overdue = (from: { address?: string; port?: number } | undefined, to: Targ
     `no answer within ${requestTimeoutMs} ms from ${from?.address ?? "?"} ${from?.port ?? "?"} to ${to.address} ${to.port}`,
   );
 
-/** One HTTP request over a connection of its own. Rejects when it is not answered in time. */
-export function askHttp(target: Target): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const request = http.request({
-      host: target.address,
-      port: target.port,
-      path: "/",
-      agent: false,
-      headers: { connection: "close" },
-    });
+/**
+ * Local ports that requests to Services have spoiled before these were there. Whoever asks before kube-proxy has
+ * written a Service's rules is tracked as not translated; that is kept for two minutes (nf_conntrack_tcp_timeout_syn_sent,
+ * which further SYNs do not renew), and whatever is asked from the same port until then goes nowhere too.
+ */
+export class SpoiledPorts {
+  readonly #ports = new Set<string>();
+
+  add(localPort: number | undefined, { address, port }: Target): void {
+    this.#ports.add(`${localPort} ${address} ${port}`);
+  }
+
+  has(localPort: number | undefined, { address, port }: Target): boolean {
+    return this.#ports.has(`${localPort} ${address} ${port}`);
+  }
+}
+
+const maxSpoiledTries = 50;
+
+/**
+ * One HTTP request over a connection of its own. Rejects when it is not answered in time.
+ *
+ * @param spoiled ports to ask from no more
+ * @param isTrial true: when it fails, its port is spoiled
+ */
+export async function askHttp(target: Target, spoiled: SpoiledPorts, isTrial: boolean): Promise<Answer> {
+  for (let tries = 1; ; tries++) {
+    const request = askHttpOnce(target);
+    // net.connect() connects to an address in the tick after, queued before this one: the kernel has chosen a port.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    const localPort = request.localPort();
+    if (tries < maxSpoiledTries && spoiled.has(localPort, target)) {
+      request.answer.catch(() => undefined);
+      request.abandon();
+      continue;
+    }
+    try {
+      return await request.answer;
+    } catch (error) {
+      if (isTrial) spoiled.add(localPort, target);
+      throw error;
+    }
+  }
+}
+
+function askHttpOnce(target: Target) {
+  const request = http.request({
+    host: target.address,
+    port: target.port,
+    path: "/",
+    agent: false,
+    headers: { connection: "close" },
+  });
+  const answer = new Promise<Answer>((resolve, reject) => {
     const timer = whenOverdue(() => {
       const { socket } = request;
       request.destroy(overdue({ address: socket?.localAddress, port: socket?.localPort }, target));
@@ -61,6 +105,11 @@ export function askHttp(target: Target): Promise<Answer> {
     });
     request.end();
   });
+  return {
+    answer,
+    localPort: () => request.socket?.localPort,
+    abandon: () => request.destroy(new Error("abandoned")),
+  };
 }
 
 /**

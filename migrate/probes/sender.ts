@@ -2,7 +2,7 @@
 import { errorMessage } from "../../lib/errors.ts";
 import type { ProbeRole } from "./names.ts";
 import type { Peer, Peers } from "./peers.ts";
-import { type Answer, askDns, askHttp, type Target, UdpAsker } from "./requests.ts";
+import { type Answer, askDns, askHttp, SpoiledPorts, type Target, UdpAsker } from "./requests.ts";
 import type { ProbeKind, ProbePath } from "./results.ts";
 import { ProbeStream, type StreamHost } from "./stream.ts";
 import type { Sent } from "./tally.ts";
@@ -34,7 +34,8 @@ interface Slot {
   node?: string;
   /** UID of the pod asked; undefined when a Service chooses. */
   uid?: string;
-  ask(sequence: number): Promise<Answer | undefined>;
+  /** @param isTrial true: only to see whether the path is there */
+  ask(sequence: number, isTrial: boolean): Promise<Answer | undefined>;
 }
 
 const maxCatchUp = 5;
@@ -63,6 +64,7 @@ export class Sender {
   readonly #peers: Peers;
   readonly #host: StreamHost;
   readonly #udp = new Map<string, UdpAsker>();
+  readonly #spoiled = new SpoiledPorts();
   readonly #streams = new Map<string, { stream: ProbeStream; address: string }>();
   /** Nodes that count: those whose paths worked at the beginning, and later ones once every path there has. */
   readonly #known = new Set<string>();
@@ -160,7 +162,7 @@ export class Sender {
     const sent: Sent = tally.sent(slot.kind, slot.path, slot.to);
     this.#underWay++;
     try {
-      const answer = await slot.ask(sent.sequence);
+      const answer = await slot.ask(sent.sequence, false);
       tally.answered(sent);
       if (answer?.leaving === true) this.#host.onBye(answer.uid);
     } catch (error) {
@@ -174,7 +176,7 @@ export class Sender {
   /** Asks without counting, until every path has worked once. */
   async #try(slot: Slot, warm: Set<string>): Promise<void> {
     try {
-      await slot.ask(++this.#trial);
+      await slot.ask(++this.#trial, true);
       warm.add(slot.key);
     } catch {
       // The next round tries again.
@@ -190,7 +192,7 @@ export class Sender {
   /** Asks a node that is new, without counting, until it answers on this path. */
   async #tryNew(slot: Slot, sinceMs: number): Promise<void> {
     try {
-      await slot.ask(++this.#trial);
+      await slot.ask(++this.#trial, true);
     } catch {
       if (this.#host.now() - sinceMs < warmUpMs) return;
       if (this.#settings.role === "host") this.#closed.add(slot.key);
@@ -234,9 +236,9 @@ export class Sender {
 
   #podSlot(kind: "http" | "udp", peer: Peer): Slot {
     const port = this.#settings.podPorts[kind];
-    const ask = (sequence: number) => {
+    const ask = (sequence: number, isTrial: boolean) => {
       const address = peer.addresses[sequence % peer.addresses.length]!;
-      return this.#ask(kind, `pod ${peer.uid}`, { address, port }, sequence);
+      return this.#ask({ kind, use: `pod ${peer.uid}`, target: { address, port } }, sequence, isTrial);
     };
     return {
       key: `${kind} ${peer.uid}`,
@@ -251,20 +253,23 @@ export class Sender {
 
   #serviceSlot(kind: "http" | "udp", path: ProbePath, to: string, target: Target): Slot {
     const key = `${kind} ${path} ${target.address}`;
-    return { key, kind, path, to, ask: (sequence) => this.#ask(kind, path, target, sequence) };
+    const ask = (sequence: number, isTrial: boolean) =>
+      this.#ask({ kind, use: path, target }, sequence, isTrial);
+    return { key, kind, path, to, ask };
   }
 
   /** Asks for the name first. What a cached answer still names after it has gone is not asked. */
   #headlessSlot(kind: "http" | "udp"): Slot {
     const port = this.#settings.podPorts[kind];
-    const ask = async (sequence: number) => {
+    const ask = async (sequence: number, isTrial: boolean) => {
       const addresses = await this.#resolve(this.#settings.headlessName);
       const live = addresses.filter((address) => this.#peers.isTarget(address) !== undefined);
       const address = live[sequence % Math.max(1, live.length)];
       if (address === undefined) return undefined;
       const uid = this.#peers.isTarget(address)!.uid;
       try {
-        return await this.#ask(kind, `headless ${uid}`, { address, port }, sequence);
+        const target = { address, port };
+        return await this.#ask({ kind, use: `headless ${uid}`, target }, sequence, isTrial);
       } catch (error) {
         if (this.#peers.isLeaving(uid)) return undefined;
         throw error;
@@ -286,10 +291,14 @@ export class Sender {
     return askDns(this.#settings.dnsServer, name, isIpv6 ? "AAAA" : "A");
   }
 
-  async #ask(kind: "http" | "udp", use: string, target: Target, sequence: number): Promise<Answer> {
-    if (kind === "http") return await askHttp(target);
+  async #ask(
+    { kind, use, target }: { kind: "http" | "udp"; use: string; target: Target },
+    sequence: number,
+    isTrial: boolean,
+  ): Promise<Answer> {
+    if (kind === "http") return await askHttp(target, this.#spoiled, isTrial);
     const key = `${use} ${target.address} ${target.port}`;
-    const name = `${this.#name}-${this.isCounting ? "" : "trial-"}${sequence}`;
+    const name = `${this.#name}-${isTrial ? "trial-" : ""}${sequence}`;
     let asker = this.#udp.get(key);
     if (asker === undefined) {
       const isMasqueraded = use === "node-port" && this.#settings.role === "pod";

@@ -45,6 +45,7 @@ export class Tally {
   #bucketSeconds = 2;
   #buckets: BucketResults[] = [];
   #sequence = 0;
+  #countsFromMs = 0;
 
   constructor(node: string, id: string, now: () => number) {
     this.#node = node;
@@ -62,6 +63,7 @@ export class Tally {
   }
 
   answered(request: Sent): void {
+    if (request.atMs < this.#countsFromMs) return;
     const now = this.#now();
     const series = this.#of(request.kind, request.path, request.to);
     const tookMs = now - request.atMs;
@@ -83,6 +85,7 @@ export class Tally {
   }
 
   lost(request: Sent, error: string): void {
+    if (request.atMs < this.#countsFromMs) return;
     const { kind, path, to, sequence, atMs } = request;
     this.#of(kind, path, to).lost++;
     this.#bucket(atMs).lost++;
@@ -92,6 +95,7 @@ export class Tally {
 
   /** No answer from a pod that was on its way out when it was asked. */
   leaving(request: Sent): void {
+    if (request.atMs < this.#countsFromMs) return;
     this.#of(request.kind, request.path, request.to).leaving++;
   }
 
@@ -105,8 +109,9 @@ export class Tally {
     }
   }
 
-  /** Forgets everything but the streams that stand: what came before was getting started. */
+  /** Forgets everything but the streams that stand, and what becomes of requests under way: that was getting started. */
   restart(): void {
+    this.#countsFromMs = this.#now();
     this.#series.clear();
     this.#losses.length = 0;
     this.#unlistedLosses = 0;
