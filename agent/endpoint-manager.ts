@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { basename } from "node:path";
 import { addressBytes, parseCidr } from "../lib/addresses.ts";
 import { errorMessage, ShuntError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
@@ -12,6 +13,7 @@ import {
   withdrawEndpoint,
 } from "./endpoint-map.ts";
 import { type Attachment, attachmentKey, type Endpoint, type EndpointStore } from "./endpoint-store.ts";
+import { ForeignPods } from "./foreign-pods.ts";
 import { AddressPool } from "./ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import {
@@ -31,6 +33,9 @@ export class EndpointManager {
   readonly #log: Logger;
   readonly #admit: (endpoint: Endpoint) => Promise<number>;
   readonly #queue = new KeyedQueue(8);
+  readonly #foreign: ForeignPods;
+  /** Names of the network namespaces of pods that wait for their interface. */
+  readonly #waiting = new Set<string>();
   #pools: AddressPool[] = [];
   #mtu = 1500;
   #nodeIpv6: string | undefined;
@@ -44,7 +49,9 @@ export class EndpointManager {
     log: Logger;
     /** Called before packets reach a new pod: resolves to its number once it is judged as policies say. */
     admit?: (endpoint: Endpoint) => Promise<number>;
+    foreign?: ForeignPods;
   }) {
+    this.#foreign = options.foreign ?? new ForeignPods();
     this.#admit = options.admit ?? (async () => 0);
     this.#store = options.store;
     this.#datapath = options.datapath;
@@ -80,7 +87,17 @@ export class EndpointManager {
   }
 
   /** Gives a pod its interface; the same answer for a second call. No work is done when nobody waits any more. */
-  add(attachment: Attachment, isAwaited: () => boolean): Promise<Endpoint> {
+  async add(attachment: Attachment, isAwaited: () => boolean): Promise<Endpoint> {
+    const netns = basename(attachment.netns);
+    this.#waiting.add(netns);
+    try {
+      return await this.#add(attachment, isAwaited);
+    } finally {
+      this.#waiting.delete(netns);
+    }
+  }
+
+  #add(attachment: Attachment, isAwaited: () => boolean): Promise<Endpoint> {
     const key = attachmentKey(attachment.containerId, attachment.ifName);
     return this.#queue.run(key, async () => {
       if (!isAwaited()) throw new ShuntError("The container runtime gave up while others had their turn");
@@ -105,10 +122,12 @@ export class EndpointManager {
 
   async #make(attachment: Attachment, netns: string): Promise<Endpoint> {
     if (this.#pools.length === 0) throw new ShuntError("This node has no pod CIDR yet", { code: "NotReady" });
+    const own = new Set([...this.#waiting, ...this.list().map((one) => basename(one.netns))]);
+    const others = await this.#foreign.addresses(own);
     const addresses: string[] = [];
     let endpoint: Endpoint | undefined;
     try {
-      for (const pool of this.#pools) addresses.push(pool.allocate());
+      for (const pool of this.#pools) addresses.push(pool.allocate(others));
       endpoint = {
         ...attachment,
         ...podLinkNames(attachment.containerId, attachment.ifName),

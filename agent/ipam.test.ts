@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { addressBytes, parseCidr } from "../lib/addresses.ts";
+import { run } from "../lib/run.ts";
+import { ForeignPods } from "./foreign-pods.ts";
 import { AddressPool } from "./ipam.ts";
 
 test("the gateway, the network and the broadcast address are never given to a pod", () => {
@@ -27,6 +29,31 @@ test("it goes on after the address that an earlier agent gave last, around what 
   pool.take("10.9.9.9", addressBytes("10.9.9.9"));
   assert.equal(pool.usage.taken, 1);
   assert.equal(pool.allocate(), "10.0.0.2");
+});
+
+test("addresses of pods that another network serves are left out", () => {
+  const pool = new AddressPool(parseCidr("10.0.0.0/29"));
+  const others = new Set(["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.9.9.9"]);
+  assert.deepEqual([pool.allocate(others), pool.allocate(others)], ["10.0.0.3", "10.0.0.6"]);
+  assert.throws(() => pool.allocate(others), /all 5 are taken, some by pods of another network/);
+  assert.equal(pool.allocate(), "10.0.0.2");
+});
+
+test("such pods are found by their network namespaces, from when they have addresses until they end", async (t) => {
+  const names = ["a", "b", "c"].map((one) => `shf${process.pid}${one}`) as [string, string, string];
+  const ip = (...args: string[]) => run("ip", args);
+  t.after(() => Promise.all(names.map((name) => run("ip", ["netns", "del", name], { allowFailure: true }))));
+  const found = async (pods: ForeignPods, ...own: string[]): Promise<string[]> =>
+    [...(await pods.addresses(new Set(own)))].filter((one) => /^(10\.99\.|fd99:)/.test(one)).sort();
+  const pods = new ForeignPods();
+  for (const name of names) await ip("netns", "add", name);
+  assert.deepEqual(await found(pods), []);
+  for (const [index, name] of names.entries())
+    for (const address of [`10.99.0.${index}/24`, `fd99:0:0::${index + 1}/64`])
+      await ip("-n", name, "addr", "add", address, "dev", "lo");
+  assert.deepEqual(await found(pods, names[0]), ["10.99.0.1", "10.99.0.2", "fd99::2", "fd99::3"]);
+  await ip("netns", "del", names[1]);
+  assert.deepEqual(await found(pods, names[0]), ["10.99.0.2", "fd99::3"]);
 });
 
 test("an IPv6 range hands out canonical addresses", () => {

@@ -37,21 +37,25 @@ export class AddressPool {
     return { total: Number(this.#last - this.#first + 1n), taken: this.#taken.size };
   }
 
-  /** Takes the next free address. Throws when all are taken. */
-  allocate(): string {
+  /** Takes the next free address that is none of `others`. Throws when all are taken. */
+  allocate(others: ReadonlySet<string> = new Set()): string {
     const count = this.#last - this.#first + 1n;
-    for (let tried = 0n; tried < count && tried <= BigInt(this.#taken.size); tried++) {
+    const most = BigInt(this.#taken.size + others.size);
+    for (let tried = 0n; tried < count && tried <= most; tried++) {
       if (this.#next < this.#first || this.#next > this.#last) this.#next = this.#first;
       const address = addressText(cidrAddress(this.cidr, this.#next));
       this.#next++;
-      if (this.#taken.has(address)) continue;
+      if (this.#taken.has(address) || others.has(address)) continue;
       this.#taken.add(address);
       return address;
     }
-    throw new ShuntError(`No free address in pod CIDR ${this.cidr.text}: all ${this.usage.total} are taken`, {
-      code: "NoFreeAddress",
-      remedy: "Remove pods from this node, or give nodes a larger pod CIDR (node-cidr-mask-size).",
-    });
+    throw new ShuntError(
+      `No free address in pod CIDR ${this.cidr.text}: all ${this.usage.total} are taken${others.size === 0 ? "" : ", some by pods of another network"}`,
+      {
+        code: "NoFreeAddress",
+        remedy: "Remove pods from this node, or give nodes a larger pod CIDR (node-cidr-mask-size).",
+      },
+    );
   }
 
   /** Marks an address as taken (found on disk); of no effect for addresses outside the range. */
