@@ -326,6 +326,8 @@ describe("policies in the kernel", () => {
     assert.equal(node.passes(error(packet), "ingress"), false);
     assert.equal(node.passes(packet, "egress"), true);
     assert.equal(node.passes(error(packet), "ingress"), true);
+    const elsewhere = { ...error(packet), destination: pods[1]!.address };
+    assert.equal(node.passes(elsewhere, "ingress"), false, "to a pod that asked nothing");
   });
 
   test("audit lets pass what enforcing denies, counts each connection once and notes it", () => {

@@ -148,6 +148,9 @@ static __noinline bool is_error_of_flow(struct __sk_buff *skb, struct scratch *s
 	__builtin_memset(quote, 0, sizeof(*quote));
 	if (!read_quote(skb, &scratch->packet, quote))
 		return false;
+	// An error goes to whoever sent what it quotes (RFC 1122, 3.2.2): to others it is no answer.
+	if (!same_address(&quote->tuple.source, &scratch->packet.tuple.destination))
+		return false;
 	scratch->question.tuple = reversed(&quote->tuple);
 	return bpf_map_lookup_elem(&sh_policy_flows, &quote->tuple) ||
 	       bpf_map_lookup_elem(&sh_policy_flows, &scratch->question.tuple);
