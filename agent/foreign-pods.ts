@@ -46,8 +46,11 @@ export class ForeignPods {
 async function addressesIn(netns: string): Promise<string[]> {
   try {
     const links = await ipJson(["address", "show", "scope", "global"], netns);
-    const all = links.flatMap(({ addr_info = [] }) => addr_info.map(({ local }: { local: string }) => local));
-    return all.map((one: string) => addressText(addressBytes(one)));
+    // Of links that have none, it prints an empty object.
+    const all: string[] = links.flatMap(({ addr_info = [] }) =>
+      addr_info.flatMap(({ local }: any) => local ?? []),
+    );
+    return all.map((one) => addressText(addressBytes(one)));
   } catch (error) {
     // It has gone meanwhile, or is no namespace at all.
     if (error instanceof RunError) return [];

@@ -9,7 +9,7 @@ import type { Endpoint } from "../endpoint-store.ts";
 import { type CompiledDirection, compile, namedPrefixes } from "./compile.ts";
 import type { BehindService } from "./decide.ts";
 import { reservedIdentities } from "./entities.ts";
-import type { IdentityAllocator } from "./identity.ts";
+import { type IdentityAllocator, labelsOfIdentity } from "./identity.ts";
 import { type Parsed, type Policy, pathText } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
@@ -36,6 +36,9 @@ export interface PolicyProblem {
 
 /** Numbers of prefixes are this node's own: from here on, as Cilium has them. */
 const firstPrefixNumber = 1 << 24;
+
+/** So long after a failure a number is asked for again. */
+const askAgainMs = 1_000;
 
 /** A prefix with its number, and as a peer of policies. */
 type NumberedPrefix = PrefixIdentity & { peer: Identity };
@@ -73,6 +76,9 @@ export class PolicyController {
     const { policies, ...others } = options.informers;
     for (const informer of [...policies, ...Object.values(others)])
       informer.onChange(() => options.onDirty());
+    others.identities.onChange(({ type, object }) => {
+      if (type === "deleted") options.identities.forget(labelsOfIdentity(object));
+    });
   }
 
   /** Policies that are not in force. */
@@ -121,6 +127,10 @@ export class PolicyController {
     const wanted = new Map<number, EndpointPolicy>();
     const kept = new Set<number>();
     const own = new Map<number, number>();
+    // Also those that another network serves: policies of other nodes' pods may name them.
+    for (const workload of workloads.all)
+      if (workload.node === this.#nodeName && workloads.numberOf(workload.text) === undefined)
+        this.#askForNumber(workload);
     for (const endpoint of endpoints) {
       const workload = workloadOf(endpoint, workloads.all);
       if (workload === undefined) {
@@ -128,8 +138,7 @@ export class PolicyController {
         continue;
       }
       const number = workloads.numberOf(workload.text);
-      if (number === undefined) this.#askForNumber(workload);
-      else own.set(endpoint.id, number);
+      if (number !== undefined) own.set(endpoint.id, number);
       const key = `${workload.text} ${JSON.stringify(workload.ports)}`;
       const found = judged.get(key) ?? [
         compile(policies, "ingress", workload, peers),
@@ -174,11 +183,12 @@ export class PolicyController {
     return policies;
   }
 
-  #askForNumber(workload: Workload): void {
-    this.#identities.allocate(workload.labels).then(
-      () => this.#onDirty(),
-      (error) => this.#log.error("no identity for a pod", { pod: workload.key, error: errorMessage(error) }),
-    );
+  /** What is made is heard of as all objects are. */
+  #askForNumber({ key, labels }: Workload): void {
+    this.#identities.allocate(labels).catch((error) => {
+      this.#log.error("no identity for a pod", { pod: key, error: errorMessage(error) });
+      setTimeout(this.#onDirty, askAgainMs).unref();
+    });
   }
 
   /** Every prefix that policies name keeps its number as long as one does. */

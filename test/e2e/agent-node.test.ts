@@ -42,7 +42,7 @@ describe("the agent alone on a node", () => {
         allowFailure: true,
       });
       assert.equal(result.exitCode, 0, result.stdout.slice(-6000) + result.stderr.slice(-2000));
-      assert.match(result.stdout, /pass 7/);
+      assert.match(result.stdout, /pass 8/);
     });
   });
 });
@@ -245,6 +245,16 @@ if (inside)
         [3, 3],
       );
       assert.equal((await sh("ip -o link | grep -c shv")).trim(), "3");
+    });
+
+    test("a pod gets no address that a pod of another network has", async () => {
+      const [last] = await addPod("before");
+      const next = `10.244.1.${Number(last!.split(".").at(-1)) + 1}`;
+      await sh(`ip netns add other; ip -n other addr add ${next}/24 dev lo`);
+      const [address] = await addPod("after");
+      assert.equal(address, `10.244.1.${Number(last!.split(".").at(-1)) + 2}`);
+      for (const name of ["before", "after"]) assert.equal((await cni("DEL", name, name)).exitCode, 0);
+      await sh("for name in before after other; do ip netns del $name; done");
     });
 
     test("cleanup takes everything away", async () => {
