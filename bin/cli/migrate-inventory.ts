@@ -70,9 +70,9 @@ export function preflightCommand(env: CliEnv): Command {
       checkOutput(flags.output, formats);
       const { inventory, agent } = await read(env, flags, flags.strategy);
       const { preflight } = await import("../../migrate/preflight/index.ts");
-      const { routing, tunnelPort, mtu } = agent;
+      const { routing, tunnelPort, mtu, modes } = agent;
       const findings = preflight(inventory, {
-        ...{ routing, tunnelPort, mtu },
+        ...{ routing, tunnelPort, mtu, policy: modes.policy },
         strategy: flags.strategy,
         accept: flags.accept,
         drainForce: flags.force === true,

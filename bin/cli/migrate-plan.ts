@@ -85,9 +85,9 @@ async function planWithInventory(
   const kube = await connectKube(flags);
   try {
     const { inventory, settings, agent } = await readForMigration(env, kube, flags, flags.strategy);
-    const { routing, tunnelPort, mtu } = agent;
+    const { routing, tunnelPort, mtu, modes } = agent;
     const findings = preflight(inventory, {
-      ...{ routing, tunnelPort, mtu },
+      ...{ routing, tunnelPort, mtu, policy: modes.policy },
       strategy: flags.strategy,
       accept: flags.accept,
       drainForce: flags.force === true,

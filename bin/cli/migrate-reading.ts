@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from "commander";
+import type { Values } from "../../installer/index.ts";
 import { errorMessage } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import type { Inventory, NodeFacts } from "../../migrate/model/inventory.ts";
@@ -29,7 +30,7 @@ export interface Reading {
   inventory: Inventory;
   /** Values that were chosen for this cluster, beside the given ones. */
   settings: AgentSetting[];
-  agent: { routing: "vxlan" | "direct"; tunnelPort: number; mtu: number };
+  agent: Pick<Values, "routing" | "tunnelPort" | "mtu" | "modes">;
 }
 
 /** Reads the cluster with the ports that the agent will use, and chooses the values that it asks for. */
@@ -52,6 +53,8 @@ export async function readForMigration(
     ...(facts === undefined ? {} : { facts }),
   });
   const given = new Set(flags.set.flatMap((text) => Object.keys(parseSet(text))));
+  if (flags.set.some((text) => "policy" in ((parseSet(text) as Partial<Values>).modes ?? {})))
+    given.add("modes.policy");
   for (const key of ["routing", "mtu", "tunnelPort"] as const)
     if (installed !== undefined && installed[key] !== defaultValues[key]) given.add(key);
   const settings = chooseAgentValues(inventory, { strategy, defaults: values, given });

@@ -125,8 +125,8 @@ async function withBlockers(env: CliEnv, flags: Flags, look: ClusterLook): Promi
   const kube = await connectKube({ kubeconfig: flags.kubeconfig, context: look.context });
   try {
     const { inventory, agent } = await readForMigration(env, kube, { set: [] }, "node-by-node");
-    const { routing, tunnelPort, mtu } = agent;
-    const findings = preflight(inventory, { routing, tunnelPort, mtu });
+    const { routing, tunnelPort, mtu, modes } = agent;
+    const findings = preflight(inventory, { routing, tunnelPort, mtu, policy: modes.policy });
     return {
       ...look,
       blockers: findings.flatMap(({ id, severity }) => (severity === "block" ? [id] : [])),

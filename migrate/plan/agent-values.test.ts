@@ -6,7 +6,7 @@ import type { Inventory, OldNetwork } from "../model/inventory.ts";
 import { chooseAgentValues, formatPlan, formatPlanFile, makePlan, parsePlanFile } from "./index.ts";
 import { sampleInventory } from "./testing.ts";
 
-const defaults = { routing: "vxlan" as const, tunnelPort: 8473, mtu: 0 };
+const defaults = { routing: "vxlan" as const, tunnelPort: 8473, mtu: 0, modes: { policy: "off" as const } };
 
 const on = (network: Partial<OldNetwork>, uplinkMtus: number[] = [], bgpPeers = 0): Inventory => {
   const details = emptyDetails();
@@ -59,6 +59,27 @@ for (const { what, inventory, values } of cases)
       values,
     );
   });
+
+const withPolicies = (enforcesPolicy: boolean, counts: Partial<Inventory["counts"]>): Inventory => {
+  const { counts: base, ...inventory } = on({ ...flannel, enforcesPolicy });
+  return { ...inventory, counts: { ...base, ...counts } };
+};
+
+test("policies: enforced where they are today, audited where they are not, left to whoever has set them", () => {
+  const otherPolicies = { "CiliumNetworkPolicy.cilium.io": 1, "NetworkPolicy.crd.projectcalico.org": 1 };
+  const choose = (inventory: Inventory, policy: "off" | "audit" = "off", given: string[] = []): string[] =>
+    chooseAgentValues(inventory, {
+      strategy: "node-by-node",
+      defaults: { ...defaults, modes: { policy } },
+      given: new Set(given),
+    }).map(({ value }) => value);
+  assert.deepEqual(choose(withPolicies(true, { networkPolicies: 2 })), ["modes.policy=enforce"]);
+  assert.deepEqual(choose(withPolicies(true, { otherPolicies })), ["modes.policy=enforce"]);
+  assert.deepEqual(choose(withPolicies(false, { networkPolicies: 2 })), ["modes.policy=audit"]);
+  assert.deepEqual(choose(withPolicies(true, {})), []);
+  assert.deepEqual(choose(withPolicies(true, { networkPolicies: 2 }), "audit"), []);
+  assert.deepEqual(choose(withPolicies(true, { networkPolicies: 2 }), "off", ["modes.policy"]), []);
+});
 
 test("what was given is not chosen again, and a strategy that moves no pods needs only a port", () => {
   const inventory = on({ ...kindnet, port: 8473, mtu: 1400 });

@@ -8,6 +8,7 @@ export interface AgentDefaults {
   routing: "vxlan" | "direct";
   tunnelPort: number;
   mtu: number;
+  modes: { policy: "off" | "audit" | "enforce" };
 }
 
 export interface AgentChoice {
@@ -28,6 +29,8 @@ export function chooseAgentValues(inventory: Inventory, choice: AgentChoice): Ag
     chosen.push({ value: "routing=direct", reason: why });
   const routing = why === undefined ? defaults.routing : "direct";
   if (movesPods && !given.has("mtu")) chosen.push(...mtuOf(inventory, routing, defaults.mtu));
+  if (movesPods && !given.has("modes.policy") && defaults.modes.policy === "off")
+    chosen.push(...policyOf(inventory));
   if (!given.has("tunnelPort")) chosen.push(...tunnelPortOf(inventory, defaults.tunnelPort));
   return chosen;
 }
@@ -55,6 +58,22 @@ function mtuOf(inventory: Inventory, routing: "vxlan" | "direct", configured: nu
       ? `pods have ${old} bytes now and would get ${ours}: larger packets would not reach old pods`
       : `pods have ${old} bytes now, whatever the nodes' uplinks can carry`;
   return [{ value: `mtu=${old}`, reason }];
+}
+
+/** Policies hold on a switched node as they do on the others. */
+function policyOf({ network, counts }: Inventory): AgentSetting[] {
+  const ours = Object.entries(counts.otherPolicies).filter(([kind]) => kind.endsWith(".cilium.io"));
+  const count = ours.reduce((sum, [, one]) => sum + one, counts.networkPolicies);
+  if (count === 0) return [];
+  const policies = count === 1 ? "policy" : "policies";
+  return network.enforcesPolicy
+    ? [{ value: "modes.policy=enforce", reason: `${network.kind} enforces ${count} ${policies}` }]
+    : [
+        {
+          value: "modes.policy=audit",
+          reason: `${network.kind} does not enforce ${count} ${policies}: what would be dropped is counted at first`,
+        },
+      ];
 }
 
 function tunnelPortOf({ network }: Inventory, planned: number): AgentSetting[] {

@@ -235,9 +235,5 @@ function risksOf(inventory: Inventory, options: PlanOptions, phases: PlanPhase[]
     );
   if (options.drainForce) risks.add("Pods without a controller are deleted and do not come back.");
   if (options.drainDeleteEmptyDirData) risks.add("Data in emptyDir volumes is lost when its pod moves.");
-  if (inventory.counts.networkPolicies > 0 && inventory.network.enforcesPolicy)
-    risks.add(
-      `${inventory.counts.networkPolicies} NetworkPolicies are enforced by ${inventory.network.kind} today: see the preflight's findings on policy.`,
-    );
   return [...risks];
 }

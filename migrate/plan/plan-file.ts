@@ -184,11 +184,14 @@ function sortedKeys(_key: string, value: unknown): unknown {
 
 function formatAgentValues({ options, agentSettings = [] }: Plan): string[] {
   if (options.agentValues.length === 0) return [];
+  const width = Math.max(...options.agentValues.map(({ length }) => length));
   const reasons = new Map(agentSettings.map(({ value, reason }) => [value, reason]));
   return [
     "",
     "The agent's values",
-    ...options.agentValues.map((value) => `  ${value.padEnd(16)}${reasons.get(value) ?? "as asked for"}`),
+    ...options.agentValues.map(
+      (value) => `  ${value.padEnd(width)}  ${reasons.get(value) ?? "as asked for"}`,
+    ),
   ];
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Finding } from "../model/inventory.ts";
-import { type CheckContext, info } from "./check.ts";
+import { type CheckContext, finding, info } from "./check.ts";
 
 /** Services from which kube-proxy's lists are measured in latency, and in lost connections. */
 const few = 200;
@@ -106,14 +106,16 @@ function sidecars({ details }: CheckContext): Finding[] {
   ];
 }
 
-function layer7({ details }: CheckContext): Finding[] {
+function layer7({ details, inventory, movesPods }: CheckContext): Finding[] {
   if (details.policies.layer7 === 0) return [];
+  // The agent refuses them whole: what they keep out today would come in.
+  const severity = inventory.network.enforcesPolicy && movesPods ? "block" : "info";
   return [
-    info({
+    finding(severity, {
       id: "layer7-policies",
       object: "cluster",
-      problem: `${number(details.policies.layer7)} policies have rules on HTTP, DNS names or the like`,
-      remedy: "They need the proxy; check shunt status for it before policies are enforced.",
+      problem: `${number(details.policies.layer7)} policies have rules on HTTP, DNS names or the like, which the agent does not read yet: none of their other rules is in force with it either`,
+      remedy: "Write them without such rules, or accept their end: --accept layer7-policies.",
     }),
   ];
 }

@@ -15,8 +15,8 @@ export interface PreflightOptions {
   /** Drain pods that no controller makes anew. */
   drainForce?: boolean;
   drainDeleteEmptyDirData?: boolean;
-  /** The agent enforces NetworkPolicies. */
-  policyLayer?: boolean;
+  /** What the agent does about policies. */
+  policy?: "off" | "audit" | "enforce";
 }
 
 export interface CheckContext {

@@ -68,7 +68,7 @@ function contextOf(inventory: Inventory, details: InventoryDetails, options: Pre
       routing: options.routing ?? "vxlan",
       drainForce: options.drainForce ?? false,
       drainDeleteEmptyDirData: options.drainDeleteEmptyDirData ?? false,
-      policyLayer: options.policyLayer ?? false,
+      policy: options.policy ?? "off",
     },
   };
 }

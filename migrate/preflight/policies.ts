@@ -5,43 +5,71 @@ import { block, type CheckContext, info, warn } from "./check.ts";
 /** Kinds that Shunt's policy layer reads, beside the standard one. */
 const ours = new Set(["CiliumNetworkPolicy.cilium.io", "CiliumClusterwideNetworkPolicy.cilium.io"]);
 
+type Words = (policies: string, network: string) => Finding;
+type ByMode = Record<CheckContext["options"]["policy"], Words>;
+
+const open: Words = (policies, network) =>
+  block({
+    id: "policy-not-enforced",
+    object: "cluster",
+    problem: `${network} enforces ${policies}, and the agent is told not to: pods of switched nodes would be open`,
+    remedy: "Leave modes.policy to the plan, or accept it: --accept policy-not-enforced.",
+  });
+
+const ofOneThatEnforces: ByMode = {
+  off: open,
+  audit: open,
+  enforce: (policies, network) =>
+    info({
+      id: "policy-goes-along",
+      object: "cluster",
+      problem: `${network} enforces ${policies}; on each node the agent does from the moment when it is switched`,
+      remedy: "See shunt status for policies that cannot be used.",
+    }),
+};
+
+const effective =
+  (what: string, remedy: string): Words =>
+  (policies, network) =>
+    warn({
+      id: "policy-becomes-effective",
+      object: "cluster",
+      problem: `${network} does not enforce ${policies}: ${what}`,
+      remedy,
+    });
+
+const ofOneThatDoesNot: ByMode = {
+  off: effective(
+    "the agent is told not to either",
+    "With modes.policy=audit it counts what they would drop, and drops nothing.",
+  ),
+  audit: effective(
+    "the agent counts what they would drop, and drops nothing",
+    'Read shunt_forward_packets_total{reason="AUDITED"} on each node, then set modes.policy=enforce.',
+  ),
+  enforce: effective(
+    "traffic that flows today may stop when its node is switched",
+    "Set modes.policy=audit at first, and read what it would drop.",
+  ),
+};
+
 /** Policies must hold throughout: what is enforced today and would not be tomorrow is said before. */
 export function checkPolicies({ inventory, details, options, movesPods }: CheckContext): Finding[] {
   if (!movesPods) return [];
   const { networkPolicies, otherPolicies } = inventory.counts;
+  const { kind: network, enforcesPolicy } = inventory.network;
   const found: Finding[] = [];
-  const enforced = inventory.network.enforcesPolicy;
-  if (networkPolicies > 0 && enforced && !options.policyLayer)
+  const usable = Object.entries(otherPolicies).filter(([kind]) => ours.has(kind));
+  const count = usable.reduce((sum, [, one]) => sum + one, networkPolicies);
+  if (count > 0)
     found.push(
-      block({
-        id: "policy-not-enforced",
-        object: "cluster",
-        problem: `${networkPolicies} NetworkPolicies in ${details.policies.namespacesWithPolicy} of ${details.policies.namespaces} namespaces are enforced by ${inventory.network.kind}; the agent of this version does not enforce them, so pods of switched nodes would be open`,
-        remedy: "Wait for a version with the policy layer, or accept it: --accept policy-not-enforced.",
-      }),
-    );
-  if (networkPolicies > 0 && !enforced)
-    found.push(
-      warn({
-        id: "policy-becomes-effective",
-        object: "cluster",
-        problem: `${networkPolicies} NetworkPolicies exist that ${inventory.network.kind} does not enforce: with an agent that does, traffic that flows today may stop`,
-        remedy: "Leave the policy layer at audit at first and read what it would drop.",
-      }),
+      (enforcesPolicy ? ofOneThatEnforces : ofOneThatDoesNot)[options.policy](
+        `${count} ${count === 1 ? "policy" : "policies"} in ${details.policies.namespacesWithPolicy} of ${details.policies.namespaces} namespaces`,
+        network,
+      ),
     );
   for (const [kind, count] of Object.entries(otherPolicies)) {
-    if (ours.has(kind)) {
-      if (!options.policyLayer && enforced)
-        found.push(
-          block({
-            id: "policy-not-enforced",
-            object: "cluster",
-            problem: `${count} objects of ${kind} are enforced by ${inventory.network.kind}; the agent of this version does not enforce them`,
-            remedy: "Wait for a version with the policy layer, or accept it: --accept policy-not-enforced.",
-          }),
-        );
-      continue;
-    }
+    if (ours.has(kind)) continue;
     found.push(
       block({
         id: "policy-of-another-kind",

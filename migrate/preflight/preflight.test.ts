@@ -707,9 +707,18 @@ describe("what is meant to be done decides", () => {
     const found = await ids([...base(), daemonSet("weave-net"), ...kubeProxy()], { strategy: "blue-green" });
     assert.equal(found.get("network-not-supported-in-place"), undefined);
   });
-  test("with the policy layer, NetworkPolicies go along", async () => {
-    const found = await ids(onCalico(internalIp, policy()), { policyLayer: true });
+  test("policies that are enforced today go along when the agent enforces them, and not when it audits", async () => {
+    const found = await ids(onCalico(internalIp, policy()), { policy: "enforce" });
     assert.equal(found.get("policy-not-enforced"), undefined);
+    assert.equal(found.get("policy-goes-along"), "info");
+    const audited = await ids(onCalico(internalIp, policy()), { policy: "audit" });
+    assert.equal(audited.get("policy-not-enforced"), "block");
+    const layer7 = object("cilium.io/v2", "CiliumNetworkPolicy", "l7", {
+      namespace: "default",
+      spec: { egress: [{ toFQDNs: [{ matchName: "api.example.com" }] }] },
+    });
+    const refused = await ids(onCalico(internalIp, layer7), { policy: "enforce" });
+    assert.equal(refused.get("layer7-policies"), "block");
   });
   test("a block of Calico's in its own node's range is as it should be", async () => {
     const own = object("crd.projectcalico.org/v1", "IPAMBlock", "own", {
