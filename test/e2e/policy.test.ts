@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { hostPort } from "../../lib/addresses.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
+import { checkPoliciesOf } from "../conformance/index.ts";
 import { ClusterUnderTest, idlePod } from "./cluster-under-test.ts";
 
 const name = "e2e-policy";
@@ -103,6 +104,11 @@ describe("policies in force on two nodes, dual-stack", () => {
     );
   }
 
+  const setMode = (mode: string) =>
+    cluster.kubectl([
+      ...["patch", "nodes.shunt.dev", near, "--type", "merge"],
+      ...["-p", JSON.stringify({ spec: { policy: mode } })],
+    ]);
   const everybody = names.slice(1);
   const fromFriend = { from: [{ podSelector: { matchLabels: { app: "friend" } } }] };
 
@@ -197,16 +203,6 @@ describe("policies in force on two nodes, dual-stack", () => {
       policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),
     );
     await onlyReachedBy();
-    const setMode = (mode: string) =>
-      cluster.kubectl([
-        "patch",
-        "nodes.shunt.dev",
-        near,
-        "--type",
-        "merge",
-        "-p",
-        JSON.stringify({ spec: { policy: mode } }),
-      ]);
     await setMode("audit");
     await onlyReachedBy(...everybody);
     const { stdout } = await nodeExec(name, near, ["curl", "-sf", "http://127.0.0.1:9962/metrics"]);
@@ -268,5 +264,20 @@ describe("policies in force on two nodes, dual-stack", () => {
     await waitFor("its server", async () => (await reaches("friend", own)).every(Boolean), {
       timeoutMs: 10_000,
     });
+  });
+
+  test("recipes hold packet by packet, over every protocol; where a node only audits, that is seen", async () => {
+    const check = (only: string, settleMs?: number) =>
+      checkPoliciesOf(cluster, {
+        ...{ only, signal: AbortSignal.timeout(120_000), progress: () => undefined },
+        ...(settleMs === undefined ? {} : { settleMs }),
+      });
+    const found = await check("recipe");
+    assert.deepEqual([found.cases, found.differences], [14, 0], JSON.stringify(found.failures.slice(0, 5)));
+    await setMode("audit");
+    const audited = await check("recipe: deny all to a namespace", 1_500);
+    assert.ok(audited.differences > 0);
+    assert.equal(audited.failures[0]!.expected, "denied");
+    await setMode("enforce");
   });
 });
