@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { addressBytes, addressText } from "../lib/addresses.ts";
 import { RunError } from "../lib/run.ts";
@@ -24,7 +24,7 @@ export class ForeignPods {
 
   /** Their addresses, but for those of namespaces (by name) that are ours. */
   async addresses(own: ReadonlySet<string>): Promise<Set<string>> {
-    const names = readdirSync(this.#folder).filter((name) => !own.has(name));
+    const names = existsSync(this.#folder) ? readdirSync(this.#folder).filter((name) => !own.has(name)) : [];
     for (const name of this.#known.keys()) if (!names.includes(name)) this.#known.delete(name);
     const unknown = names.flatMap((name) => {
       const inode = statSync(path.join(this.#folder, name), { throwIfNoEntry: false })?.ino;

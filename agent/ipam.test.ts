@@ -52,6 +52,7 @@ test("such pods are found by their network namespaces, from when they have addre
     for (const address of [`10.99.0.${index}/24`, `fd99:0:0::${index + 1}/64`])
       await ip("-n", name, "addr", "add", address, "dev", "lo");
   assert.deepEqual(await found(pods, names[0]), ["10.99.0.1", "10.99.0.2", "fd99::2", "fd99::3"]);
+  assert.deepEqual(await found(new ForeignPods("/run/shunt-no-such-folder")), []);
   await ip("netns", "del", names[1]);
   assert.deepEqual(await found(pods, names[0]), ["10.99.0.2", "fd99::3"]);
 });

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { errorMessage, ShuntError, UsageError } from "../../lib/errors.ts";
+import { errorMessage, UsageError } from "../../lib/errors.ts";
 import { durationMs } from "../clusters/sandbox/kube-proxy/configuration.ts";
+import { exitCodeOf } from "../exit-code.ts";
 import type { Bench, BenchContext, BenchResult, DatapathParts, Goal, ServiceOptions } from "./bench.ts";
 
 /** Every bench, one file each; loaded when it runs. */
@@ -44,7 +45,6 @@ interface BenchStreams {
   signal: AbortSignal;
 }
 
-const stoppedExitCode = 130;
 /** The maps take 262,144 endpoints, five of each. */
 const mostServices = 50_000;
 const mostChanges = 1_000_000;
@@ -55,7 +55,7 @@ export async function main(
   parts: DatapathParts,
   { stdout, stderr, signal }: BenchStreams,
 ): Promise<number> {
-  try {
+  return exitCodeOf("bench", { stderr, signal }, async () => {
     const { positionals, values } = parseArguments(argv);
     if (values.help === true) {
       stdout.write(usage);
@@ -86,15 +86,7 @@ export async function main(
     const failures = Object.values(results).flatMap(({ failure }) => failure ?? []);
     for (const failure of failures) stderr.write(`bench: ${failure}\n`);
     return failures.length === 0 ? 0 : 1;
-  } catch (error) {
-    if (signal.aborted) {
-      stderr.write("bench: stopped\n");
-      return stoppedExitCode;
-    }
-    stderr.write(`bench: ${errorMessage(error)}\n`);
-    if (error instanceof ShuntError && error.remedy !== undefined) stderr.write(`${error.remedy}\n`);
-    return error instanceof ShuntError ? error.exitCode : 1;
-  }
+  });
 }
 
 function parseArguments(argv: readonly string[]) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseArgs } from "node:util";
-import { errorMessage, ShuntError, UsageError } from "../../lib/errors.ts";
+import { errorMessage, UsageError } from "../../lib/errors.ts";
 import { connectKube } from "../../lib/kube-connect.ts";
 import { ClusterUnderTest, image } from "../e2e/cluster-under-test.ts";
+import { exitCodeOf } from "../exit-code.ts";
 import {
   checkPolicies,
   type PolicyConformance,
@@ -31,7 +32,7 @@ interface Streams {
 
 /** Runs the suite that is named; returns the exit code. */
 export async function main(argv: readonly string[], { stdout, stderr, signal }: Streams): Promise<number> {
-  try {
+  return exitCodeOf("conformance", { stderr, signal }, async () => {
     const { positionals, values } = parseArguments(argv);
     if (values.help === true) {
       stdout.write(usage);
@@ -58,15 +59,7 @@ export async function main(argv: readonly string[], { stdout, stderr, signal }: 
       onCluster(cluster, (parts) => replacePolicies({ ...parts, times, progress, signal })),
     );
     return print(found, `${JSON.stringify(found)}\n`);
-  } catch (error) {
-    if (signal.aborted) {
-      stderr.write("conformance: stopped\n");
-      return 130;
-    }
-    stderr.write(`conformance: ${errorMessage(error)}\n`);
-    if (error instanceof ShuntError && error.remedy !== undefined) stderr.write(`${error.remedy}\n`);
-    return error instanceof ShuntError ? error.exitCode : 1;
-  }
+  });
 }
 
 function parseArguments(argv: readonly string[]) {
