@@ -39,6 +39,22 @@ test("addresses of pods that another network serves are left out", () => {
   assert.equal(pool.allocate(), "10.0.0.2");
 });
 
+test("beside pods of another network it begins half a range after theirs, and goes on from there", () => {
+  const pool = new AddressPool(parseCidr("10.0.0.0/24"));
+  const others = new Set(["10.0.0.2", "10.0.0.21", "10.0.0.9", "10.9.9.9", "fd00::9"]);
+  assert.equal(pool.allocate(others), "10.0.0.148");
+  pool.release("10.0.0.148");
+  assert.equal(pool.allocate(others), "10.0.0.149");
+  const later = new AddressPool(parseCidr("10.0.0.0/24"), "10.0.0.7");
+  assert.equal(later.allocate(others), "10.0.0.8");
+  const end = new AddressPool(parseCidr("10.0.0.0/24"));
+  assert.equal(end.allocate(new Set(["10.0.0.250"])), "10.0.0.124");
+  const alone = new AddressPool(parseCidr("10.0.0.0/24"));
+  assert.equal(alone.allocate(new Set(["10.9.9.9"])), "10.0.0.2");
+  const ipv6 = new AddressPool(parseCidr("fd00:0:0:1::/64"));
+  assert.equal(ipv6.allocate(new Set(["fd00:0:0:1::5"])), "fd00:0:0:1::8006");
+});
+
 test("such pods are found by their network namespaces, from when they have addresses until they end", async (t) => {
   const names = ["a", "b", "c"].map((one) => `shf${process.pid}${one}`) as [string, string, string];
   const ip = (...args: string[]) => run("ip", args);
