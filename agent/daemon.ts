@@ -163,6 +163,7 @@ export class Daemon {
         ready: () => this.#report().conditions.find(({ type }) => type === "Ready")!,
         status: () => this.#statusDetails(),
         services: (filter) => this.#servicesInMaps(filter),
+        denials: () => (this.#datapath.loaded ? (this.#policy?.denials() ?? []) : undefined),
         metrics: this.#metrics.registry,
       },
     );
@@ -374,7 +375,7 @@ export class Daemon {
 
   get #policyReport(): PolicyReport {
     const { policy: asked } = this.#modes;
-    const none = { mode: "off", policies: 0, pods: 0, invalid: [] } as const;
+    const none = { mode: "off", policies: 0, pods: 0, audited: undefined, invalid: [] } as const;
     return (
       this.#policy?.report ?? { ...none, problem: asked === "off" ? undefined : "policies are not read yet" }
     );

@@ -34,6 +34,7 @@ before(async () => {
         asked = filter;
         return loaded ? [] : undefined;
       },
+      denials: () => (loaded ? [] : undefined),
       metrics: { contentType: "text/plain", metrics: async () => "" },
     },
   );

@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import { errorMessage } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { sleep } from "../lib/wait.ts";
+import type { DenialView } from "./policy/denials.ts";
 import type { ServiceView } from "./service-reader.ts";
 import type { ServiceFilter } from "./service-view.ts";
 
@@ -22,6 +23,8 @@ interface AgentFacts {
   status(): unknown;
   /** What is in the kernel's maps for Services; undefined while they are not loaded. */
   services(filter: ServiceFilter): Promise<ServiceView[] | undefined>;
+  /** What policies deny, or would; undefined while the programs are not loaded. */
+  denials(): DenialView[] | undefined;
   metrics: { contentType: string; metrics(): Promise<string> };
 }
 
@@ -36,6 +39,10 @@ export function serveAgent(
     serveHttp({ host, port, log, signal }, (path) =>
       Object.hasOwn(routes, path) ? routes[path] : undefined,
     ).catch((error) => log.error("cannot listen", { port, error: errorMessage(error) }));
+  const inMaps = (found: unknown): HttpAnswer =>
+    found === undefined
+      ? text(503, "the kernel programs are not loaded")
+      : { status: 200, contentType: "application/json", body: JSON.stringify(found) };
   serve("127.0.0.1", healthPort, {
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
@@ -49,11 +56,9 @@ export function serveAgent(
     }),
     "/services": async (query) => {
       const namespace = query.get("namespace") ?? undefined;
-      const services = await facts.services({ namespace, name: query.get("name") ?? undefined });
-      return services === undefined
-        ? text(503, "the kernel programs are not loaded")
-        : { status: 200, contentType: "application/json", body: JSON.stringify(services) };
+      return inMaps(await facts.services({ namespace, name: query.get("name") ?? undefined }));
     },
+    "/policy/denials": () => inMaps(facts.denials()),
   });
   serve("::", metricsPort, {
     "/metrics": async () => ({

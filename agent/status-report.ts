@@ -93,6 +93,7 @@ export function reportOf(state: AgentState): NodeStatusReport {
         mode: state.policy.mode,
         policies: state.policy.mode === "off" ? null : state.policy.policies,
         pods: state.policy.mode === "off" ? null : state.policy.pods,
+        audited: state.policy.audited ?? null,
         reason: state.policy.problem ?? null,
       },
       security: { mode: "off", reason: notBuilt(modes.security === "enforce", "security") },

@@ -8,6 +8,7 @@ import { policyPrefixKinds } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import { type CompiledDirection, compile, namedPrefixes } from "./compile.ts";
 import type { BehindService } from "./decide.ts";
+import type { DenialSources } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
 import { type IdentityAllocator, labelsOfIdentity } from "./identity.ts";
 import { type Parsed, type Policy, pathText } from "./model.ts";
@@ -56,6 +57,7 @@ export class PolicyController {
   #prefixes: readonly NumberedPrefix[] = [];
   #nextPrefix = firstPrefixNumber;
   #table: PolicyTable | undefined;
+  #workloads: readonly Workload[] = [];
   #audit = true;
   #problems: readonly PolicyProblem[] = [];
   #size: { policies: number; pods: number } | undefined;
@@ -91,6 +93,26 @@ export class PolicyController {
     return this.#size;
   }
 
+  /** What a reader of denials asks, as of the last `sync`. */
+  denialSources(endpoints: readonly Endpoint[]): DenialSources {
+    const byId = new Map(endpoints.map((one) => [one.id, `${one.podNamespace}/${one.podName}`]));
+    const byAddress = new Map(
+      this.#workloads.flatMap(({ key, addresses }) => addresses.map((one) => [one, key])),
+    );
+    return {
+      endpoint: (id) => {
+        const pod = byId.get(id);
+        return pod === undefined ? undefined : { pod, word: this.#table?.wordOf(id) ?? 0 };
+      },
+      podAt: (address) => byAddress.get(address),
+      labelsOf: (identity) => {
+        const object = this.#informers.identities.get(String(identity));
+        return object === undefined ? undefined : labelsOfIdentity(object);
+      },
+      ruleText: (rule) => this.#table?.ruleText(rule) ?? "",
+    };
+  }
+
   /** Fills these maps from now on; undefined: none. */
   setMaps(maps: PolicyMaps | undefined, audit: boolean): void {
     this.#audit = audit;
@@ -117,6 +139,7 @@ export class PolicyController {
     if (this.#table === undefined || !this.#synced) return undefined;
     const policies = this.#readPolicies();
     const workloads = new Workloads(this.#informers, selectedKeys(policies));
+    this.#workloads = workloads.all;
     const prefixes = this.#numberPrefixes(policies);
     // Addresses are looked up by the prefixes of before until those of now are written.
     const peers = new PeerIndex(

@@ -10,6 +10,7 @@ import type { Datapath } from "../datapath.ts";
 import type { EndpointManager } from "../endpoint-manager.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import type { Ipcache } from "../ipcache.ts";
+import { type DenialView, denialText, readDenials } from "./denials.ts";
 import { IdentityAllocator } from "./identity.ts";
 import { PolicyController, type PolicyProblem } from "./policy-controller.ts";
 import { forgetMostOfPod } from "./workloads.ts";
@@ -19,12 +20,19 @@ const admitMs = 5_000;
 const identities = (name?: string): string =>
   resourcePath("shunt.dev/v1alpha1", "identities", undefined, name);
 
+/** While it audits, what would be denied is looked at so often. */
+const auditMs = 10_000;
+/** Most of it that the report tells. */
+const mostExamples = 10;
+
 /** What is in force on a node. */
 export interface PolicyReport {
   mode: Modes["policy"];
   /** Policies that are about any pod, and pods of this node that one is about. */
   policies: number;
   pods: number;
+  /** What would be denied if policies were enforced; undefined unless they are audited. */
+  audited: { count: number; examples: readonly string[] } | undefined;
   /** Policies that are not in force, as they cannot be used. */
   invalid: readonly PolicyProblem[];
   /** Why not all is as it should be. */
@@ -39,9 +47,11 @@ export class PolicyLayer {
   readonly #controller: PolicyController;
   readonly #informers: Informer[];
   readonly #work: Coalesced;
+  readonly #auditWork: Coalesced;
   #runs: Promise<void>[] = [];
   #mode: Modes["policy"] = "off";
   #error: string | undefined;
+  #audited: PolicyReport["audited"];
   readonly #onReport: () => void;
 
   constructor(options: {
@@ -74,6 +84,9 @@ export class PolicyLayer {
     ];
     this.#informers = [pods, namespaces, numbers, ...policies];
     this.#work = new Coalesced("policies", () => void this.#sync(), { log, onError: options.onError });
+    this.#auditWork = new Coalesced("policy audit", () => this.#lookAtAudit(), {
+      ...{ log, onError: options.onError },
+    });
     this.#controller = new PolicyController({
       informers: { pods, namespaces, identities: numbers, services, slices, policies },
       nodeName,
@@ -89,10 +102,20 @@ export class PolicyLayer {
 
   /** What is in force, and what is not. */
   get report(): PolicyReport {
-    if (this.#mode === "off") return { mode: "off", policies: 0, pods: 0, invalid: [], problem: undefined };
+    const none = { policies: 0, pods: 0 };
+    if (this.#mode === "off")
+      return { mode: "off", ...none, audited: undefined, invalid: [], problem: undefined };
     const { size, problems } = this.#controller;
     const problem = this.#error ?? (size === undefined ? "policies are not read yet" : undefined);
-    return { mode: this.#mode, ...(size ?? { policies: 0, pods: 0 }), invalid: problems, problem };
+    const audited = this.#mode === "audit" && problem === undefined ? this.#audited : undefined;
+    return { mode: this.#mode, ...(size ?? none), audited, invalid: problems, problem };
+  }
+
+  /** What policies deny on this node, or would. */
+  denials(): DenialView[] {
+    if (this.#mode === "off" || !this.#datapath.loaded) return [];
+    const sources = this.#controller.denialSources(this.#endpoints.list());
+    return readDenials(this.#datapath.map("sh_policy_denials"), sources);
   }
 
   /** Follows the API server until the signal aborts. */
@@ -103,16 +126,19 @@ export class PolicyLayer {
         () => this.trigger(),
         () => undefined,
       );
+    const timer = setInterval(() => this.#auditWork.trigger(), auditMs);
+    signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
   async stop(): Promise<void> {
-    await this.#work.stop();
+    await Promise.all([this.#work.stop(), this.#auditWork.stop()]);
     await Promise.all(this.#runs);
   }
 
   setMode(mode: Modes["policy"]): void {
     if (mode === this.#mode) return;
     this.#mode = mode;
+    this.#audited = undefined;
     this.trigger();
   }
 
@@ -139,6 +165,20 @@ export class PolicyLayer {
   /** Something that policies look at has changed: an endpoint, the maps. */
   trigger(): void {
     this.#work.trigger();
+  }
+
+  #lookAtAudit(): void {
+    if (this.#mode !== "audit") return;
+    // Who was not known yet when the packet came is asked about again with the next connection.
+    const denials = this.denials().filter(({ peer }) => peer.identity !== 0);
+    // Of the same kind are clients from outside, each with an address of its own.
+    const kinds = Map.groupBy(denials, ({ pod, direction, peer, port }) =>
+      JSON.stringify([pod, direction, peer.name, port]),
+    );
+    // In an order that does not change with each packet: what has changed is written to the API server.
+    const texts = [...kinds.values()].map(([denial]) => denialText(denial!)).toSorted();
+    this.#audited = { count: kinds.size, examples: texts.slice(0, mostExamples) };
+    this.#onReport();
   }
 
   /** Returns the numbers of this node's pods, by endpoint id. */

@@ -15,6 +15,7 @@ import { verdicts } from "../packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture, podMac } from "../packet-fixture.ts";
 import { compile, namedPrefixes } from "./compile.ts";
 import { type Connection, decide } from "./decide.ts";
+import { type DenialView, readDenials } from "./denials.ts";
 import type { Policy } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { PolicyTable, type PrefixIdentity } from "./policy-table.ts";
@@ -37,6 +38,7 @@ const netns = `shtq${process.pid}`;
 /** Pods of this node are those of the first namespace; their endpoint ids are their places in the list, from 1 on. */
 const isLocal = ({ namespace }: Pod): boolean => namespace === "x";
 const idOf = (pod: Pod): number => pods.indexOf(pod) + 1;
+const nameOf = (pod: Pod): string => `${pod.namespace}/${pod.labels.pod}`;
 const identityOf = (pod: Pod): number => 1_000 + pods.indexOf(pod);
 const tcpSyn = 0x02;
 const tcpAck = 0x10;
@@ -155,8 +157,13 @@ class PolicyNode {
     return [0, 1].reduce((sum, way) => sum + this.#fixtures.pod.counted(way, reason), 0);
   }
 
-  denials(): number {
-    return this.#object.map(layout.maps.policyDenials).entries().length;
+  denials(): DenialView[] {
+    return readDenials(this.#object.map(layout.maps.policyDenials), {
+      endpoint: (id) => ({ pod: nameOf(pods[id - 1]!), word: this.#table.wordOf(id) }),
+      podAt: (address) => pods.filter((pod) => pod.address === address).map(nameOf)[0],
+      labelsOf: () => undefined,
+      ruleText: (rule) => this.#table.ruleText(rule),
+    });
   }
 
   close(): void {
@@ -333,14 +340,36 @@ describe("policies in the kernel", () => {
   test("audit lets pass what enforcing denies, counts each connection once and notes it", () => {
     const policies = parsed([ingressFrom()]);
     node.apply(policies, true);
-    const before = { audited: node.counted(layout.reasons.FORWARD_AUDITED), noted: node.denials() };
+    const counted = () => node.counted(layout.reasons.FORWARD_AUDITED);
+    const before = counted();
+    assert.deepEqual(node.denials(), [], "what other policies denied is not told");
     const packet = open("ingress", 6, 81);
     for (const tcpFlags of [tcpSyn, tcpAck, tcpAck])
       assert.equal(node.passes({ ...packet, tcpFlags }, "ingress"), true);
-    assert.equal(node.counted(layout.reasons.FORWARD_AUDITED) - before.audited, 1);
-    assert.equal(node.denials() - before.noted, 1);
+    assert.equal(counted() - before, 1);
+    const [denial, ...others] = node.denials();
+    assert.deepEqual(others, []);
+    const { lastSeen, ...told } = denial!;
+    assert.ok(Math.abs(Date.parse(lastSeen) - Date.now()) < 60_000, lastSeen);
+    assert.deepEqual(told, {
+      ...{
+        pod: nameOf(subject),
+        direction: "ingress",
+        port: "81/TCP",
+        verdict: "audited",
+        packets: 1,
+        rule: "NetworkPolicy x/web",
+      },
+      peer: { address: peer.address, identity: identityOf(peer), name: nameOf(peer) },
+    });
     node.apply(policies);
-    assert.equal(node.passes({ ...packet, tcpFlags: tcpAck }, "ingress"), false);
+    assert.deepEqual(node.denials(), []);
+    for (const tcpFlags of [tcpAck, tcpAck])
+      assert.equal(node.passes({ ...packet, tcpFlags }, "ingress"), false);
+    assert.deepEqual(
+      node.denials().map(({ verdict, packets }) => [verdict, packets]),
+      [["denied", 2]],
+    );
   });
 
   test("sets that nobody is judged by go from the maps", () => {

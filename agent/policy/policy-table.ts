@@ -188,6 +188,11 @@ export class PolicyTable {
     return this.#ruleTexts[number] ?? "";
   }
 
+  /** By which word an endpoint is judged now; 0 when it is not judged. */
+  wordOf(endpoint: number): number {
+    return this.#endpoints.get(endpoint)?.word ?? 0;
+  }
+
   #contentOf({ ingress, egress }: EndpointPolicy): string {
     if (ingress === undefined && egress === undefined) return "";
     return `${this.#direction(ingress)?.text ?? ""}\n${this.#direction(egress)?.text ?? ""}`;

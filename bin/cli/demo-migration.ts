@@ -46,6 +46,8 @@ const migrationName = "demo";
 const visitRate = 20;
 /** What kube-proxy translated either ends by itself or stands as long as the demo: there is no use in waiting. */
 const connectionDeadline = "10s";
+/** Agents tell every 10 s what they audit: the applications ask each other many times between. */
+const policyAudit = "15s";
 const fromUser = { from: "user" } as const;
 const providers: Record<DemoFlags["strategy"], string> = {
   "node-by-node": "manual",
@@ -141,7 +143,8 @@ async function migrate(
   title(`Plan the migration (${flags.strategy})`);
   const words = [
     ...["--kubeconfig", target.kubeconfig, "--context", target.context, "--strategy", flags.strategy],
-    ...["--connection-deadline", connectionDeadline, "--provider", providers[flags.strategy]],
+    ...["--connection-deadline", connectionDeadline, "--policy-audit", policyAudit],
+    ...["--provider", providers[flags.strategy]],
   ];
   const plan = await planFor(env, withPlanOptions(new Command()).parse(words, fromUser).opts());
   env.stdout.write(formatPlan(plan));
@@ -187,6 +190,8 @@ function judge(report: Report, before: ConnectivityReport, after: ConnectivityRe
   const count = (value: number): string => value.toLocaleString("en-US");
   const scenarios = ({ summary }: ConnectivityReport): string =>
     `${summary.scenarios.failed} scenarios failed, ${summary.scenarios.passed} passed`;
+  const policies = report.steps.find(({ kind }) => kind === "enforce-policies")?.message;
+  const leftInAudit = report.warnings.filter(({ id }) => id === "policies-in-audit").length;
   const bad: [number, string][] = [
     [probes.lost, "requests of the probes were lost"],
     [visits.lost, "visits from outside were lost"],
@@ -194,6 +199,7 @@ function judge(report: Report, before: ConnectivityReport, after: ConnectivityRe
     [nodes.length - moved, "nodes were not moved"],
     [residue.length, "things of the old network were left"],
     [after.summary.scenarios.failed, "scenarios failed after"],
+    [leftInAudit, "time policies stayed in audit"],
     [report.result === "succeeded" ? 0 : 1, `result is ${report.result}`],
   ];
   return {
@@ -208,6 +214,7 @@ function judge(report: Report, before: ConnectivityReport, after: ConnectivityRe
         `${longConnections.opened} opened, ${longConnections.broken} broken, ${longConnections.ended} ended with a pod that moved`,
       ],
       ["nodes", `${moved} of ${nodes.length} moved in ${Math.round(seconds)} s`],
+      ...(policies === undefined ? [] : [["policy", policies] as [string, string]]),
       ["residue", `${residue.length} things left`],
       ["connectivity", `before: ${scenarios(before)}; after: ${scenarios(after)}`],
     ],

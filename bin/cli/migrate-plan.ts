@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { Inventory } from "../../migrate/model/inventory.ts";
-import type { Plan, PlanOptions, Strategy } from "../../migrate/model/plan.ts";
+import type { AgentSetting, Plan, PlanOptions, Strategy } from "../../migrate/model/plan.ts";
 import type { CliEnv } from "./env.ts";
 import { type ReadingFlags, readForMigration, withNodeFacts, withSet } from "./migrate-reading.ts";
 import { checkOutput, collect, parseDuration, withKubeOptions } from "./options.ts";
@@ -16,6 +16,7 @@ export interface PlanFlags extends KubeTarget, ReadingFlags {
   keepOldNetwork?: boolean;
   connectionDeadline: number;
   drainTimeout: number;
+  policyAudit: number;
   force?: boolean;
   deleteEmptydirData?: boolean;
   provider: string;
@@ -44,6 +45,12 @@ export function withPlanOptions(command: Command): Command {
       300_000,
     )
     .option("--drain-timeout <duration>", "how long one node's drain may take", parseDuration, 600_000)
+    .option(
+      "--policy-audit <duration>",
+      "how long audit must see nothing that policies deny before they are enforced, where the old network enforces none",
+      parseDuration,
+      60_000,
+    )
     .option("--force", "drains may delete pods that no controller makes anew")
     .option("--delete-emptydir-data", "drains may delete emptyDir data")
     .addOption(
@@ -62,6 +69,7 @@ const optionsOf = (flags: PlanFlags): Partial<PlanOptions> => ({
   removeOldNetwork: flags.keepOldNetwork !== true,
   connectionDeadlineSeconds: flags.connectionDeadline / 1000,
   drainTimeoutSeconds: flags.drainTimeout / 1000,
+  policyAuditSeconds: flags.policyAudit / 1000,
   drainForce: flags.force === true,
   drainDeleteEmptyDirData: flags.deleteEmptydirData === true,
   provider: flags.provider,
@@ -78,7 +86,7 @@ export const planFor = async (env: CliEnv, flags: PlanFlags): Promise<Plan> =>
 async function planWithInventory(
   env: CliEnv,
   flags: PlanFlags,
-): Promise<{ plan: Plan; inventory: Inventory }> {
+): Promise<{ plan: Plan; inventory: Inventory; settings: AgentSetting[] }> {
   const { connectKube } = await import("../../lib/kube-connect.ts");
   const { formatFindings, preflight } = await import("../../migrate/preflight/index.ts");
   const { makePlan } = await import("../../migrate/plan/index.ts");
@@ -103,7 +111,11 @@ async function planWithInventory(
           "Mend them, or take one upon yourself with --accept FINDING. All findings: shunt migrate preflight",
       });
     }
-    return { inventory, plan: makePlan(inventory, optionsOf(flags), findings, new Date(), settings) };
+    return {
+      inventory,
+      settings,
+      plan: makePlan(inventory, optionsOf(flags), findings, new Date(), settings),
+    };
   } finally {
     kube.close();
   }
@@ -122,8 +134,8 @@ export function planCommand(env: CliEnv): Command {
     )
     .action(async (flags: PlanFlags & { out?: string; output?: string; simulate?: boolean }) => {
       checkOutput(flags.output, ["json", "yaml"]);
-      const { plan, inventory } = await planWithInventory(env, flags);
-      if (flags.simulate === true) return await simulate(env, flags, inventory);
+      const { plan, inventory, settings } = await planWithInventory(env, flags);
+      if (flags.simulate === true) return await simulate(env, flags, { inventory, settings });
       const { formatPlan, formatPlanFile } = await import("../../migrate/plan/index.ts");
       if (flags.out !== undefined)
         await (await import("node:fs/promises")).writeFile(flags.out, formatPlanFile(plan));
@@ -141,10 +153,10 @@ export function planCommand(env: CliEnv): Command {
 async function simulate(
   env: CliEnv,
   flags: PlanFlags & { output?: string },
-  inventory: Inventory,
+  { inventory, settings }: { inventory: Inventory; settings: AgentSetting[] },
 ): Promise<void> {
   const { formatSimulations, simulateConcurrencies } = await import("../../migrate/plan/index.ts");
-  const simulations = simulateConcurrencies(inventory, optionsOf(flags));
+  const simulations = simulateConcurrencies(inventory, optionsOf(flags), settings);
   if (flags.output === "json") env.stdout.write(`${JSON.stringify(simulations, null, 2)}\n`);
   else if (flags.output === "yaml") env.stdout.write((await import("yaml")).stringify(simulations));
   else env.stdout.write(formatSimulations(simulations, flags.maxUnavailable));

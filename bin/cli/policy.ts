@@ -3,13 +3,15 @@ import { Command } from "commander";
 import type { CliEnv } from "./env.ts";
 import { collect, withKubeOptions } from "./options.ts";
 import type { TraceFlags, ValidateFlags } from "./policy-actions.ts";
+import type { AuditFlags } from "./policy-audit.ts";
 
 /** `shunt policy`: what network policies say. */
 export function policyCommand(env: CliEnv): Command {
   return new Command("policy")
     .description("check network policies and tell what they say about a connection; read-only")
     .addCommand(validateCommand(env))
-    .addCommand(traceCommand(env));
+    .addCommand(traceCommand(env))
+    .addCommand(auditReportCommand(env));
 }
 
 function validateCommand(env: CliEnv): Command {
@@ -55,4 +57,29 @@ Examples:
 Exit codes: 0 it was told, 1 an end was not found, 2 wrong usage.`,
     )
     .action(async (flags: TraceFlags) => (await import("./policy-actions.ts")).tracePolicies(env, flags));
+}
+
+function auditReportCommand(env: CliEnv): Command {
+  return withKubeOptions(new Command("audit-report"))
+    .description(
+      "tell what policies deny, or would deny while they are only audited, from the nodes' own records",
+    )
+    .option("-n, --namespace <name>", "only pods of this namespace")
+    .option("--node <name>", "ask this node alone")
+    .option("--denied", "what is denied too, on nodes that enforce policies")
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+Only what the policies of now deny is told: a policy that changed begins anew. Each node remembers the latest 4,096 kinds of
+connections. Of an audited connection the first packet is counted, of a denied one each.
+
+Examples:
+  shunt policy audit-report
+  shunt policy audit-report -n shop -o json
+  shunt policy audit-report --denied --node worker-1
+
+Exit codes: 0 it was told, 1 a node did not answer, 2 wrong usage.`,
+    )
+    .action(async (flags: AuditFlags) => (await import("./policy-audit.ts")).auditReport(env, flags));
 }

@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ServiceView } from "../../agent/service-reader.ts";
-import type { ServiceFilter } from "../../agent/service-view.ts";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
-import { connectKube, type KubeTarget } from "../../lib/kube-connect.ts";
+import type { KubeTarget } from "../../lib/kube-connect.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
+import { checkAnswers, chosenNodes, nodeNamed, withAgents } from "./agents.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput } from "./options.ts";
 import { print } from "./print.ts";
 import { formatDetails, type NodeService } from "./service-details.ts";
-import {
-  type AgentNode,
-  type AskedNode,
-  askAgent,
-  askNodes,
-  findAgents,
-  type Installation,
-  nodeNamed,
-} from "./service-nodes.ts";
 import { formatSummaries, ServiceTotals } from "./service-summary.ts";
 import { formatTraces, traceService } from "./service-trace.ts";
 
@@ -37,56 +28,13 @@ export interface TraceFlags extends KubeTarget {
   output?: string;
 }
 
-/** A connection to a cluster, with the agents that are there. */
-interface Session {
-  kube: KubeClient;
-  installation: Installation;
-  /** Asks these nodes, and says on standard error which did not answer. */
-  ask(
-    nodes: readonly AgentNode[],
-    filter: ServiceFilter,
-    take: (node: AskedNode, services: ServiceView[]) => void,
-  ): Promise<AskedNode[]>;
-}
-
-async function withAgents(
-  env: CliEnv,
-  flags: KubeTarget,
-  work: (session: Session) => Promise<void>,
-): Promise<void> {
-  const kube = await connectKube(flags);
-  try {
-    const installation = await findAgents(kube);
-    const ask: Session["ask"] = async (nodes, filter, take) => {
-      const { healthPort } = installation;
-      const asked = await askNodes(nodes, askAgent(kube, { healthPort, filter, signal: env.signal }), take);
-      env.signal.throwIfAborted();
-      for (const { name, error } of asked)
-        if (error !== undefined) env.stderr.write(`No answer from node ${name}: ${error}\n`);
-      return asked;
-    };
-    await work({ kube, installation, ask });
-  } finally {
-    kube.close();
-  }
-}
-
-const chosenNodes = ({ nodes }: Installation, name: string | undefined): AgentNode[] =>
-  name === undefined ? nodes : [nodeNamed(nodes, name)];
-
-/** Ends the command with code 1 when a node did not answer, which was said already. */
-function checkAnswers(asked: readonly AskedNode[]): void {
-  if (asked.some(({ error }) => error !== undefined))
-    throw new ShuntError("a node did not answer", { code: "Reported" });
-}
-
 /** `shunt service list`. */
 export async function listServices(env: CliEnv, flags: ListFlags): Promise<void> {
   const { namespace, allNamespaces, output } = flags;
   checkOutput(output, ["json", "yaml", "wide"]);
   if (namespace !== undefined && allNamespaces === true)
     throw new UsageError("--namespace and --all-namespaces exclude each other");
-  await withAgents(env, flags, async ({ installation, ask }) => {
+  await withAgents<ServiceView[]>(env, flags, "/services", async ({ installation, ask }) => {
     const totals = new ServiceTotals();
     const nodes = chosenNodes(installation, flags.node);
     const asked = await ask(nodes, { namespace }, (node, services) => totals.add(node, services));
@@ -102,7 +50,7 @@ export async function listServices(env: CliEnv, flags: ListFlags): Promise<void>
 export async function getService(env: CliEnv, service: string, flags: GetFlags): Promise<void> {
   checkOutput(flags.output, ["json", "yaml"]);
   const filter = parseService(service);
-  await withAgents(env, flags, async ({ kube, installation, ask }) => {
+  await withAgents<ServiceView[]>(env, flags, "/services", async ({ kube, installation, ask }) => {
     const totals = new ServiceTotals();
     const found: NodeService[] = [];
     const nodes = chosenNodes(installation, flags.node);
@@ -124,7 +72,7 @@ export async function getService(env: CliEnv, service: string, flags: GetFlags):
 export async function traceServices(env: CliEnv, service: string, flags: TraceFlags): Promise<void> {
   checkOutput(flags.output, ["json", "yaml"]);
   const filter = parseService(service);
-  await withAgents(env, flags, async ({ kube, installation, ask }) => {
+  await withAgents<ServiceView[]>(env, flags, "/services", async ({ kube, installation, ask }) => {
     const { nodes, nodePortRange } = installation;
     const chosen =
       flags.fromNode === undefined

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FrontendView, ServiceView } from "../../agent/service-reader.ts";
 import { hostPort } from "../../lib/addresses.ts";
-import type { AskedNode } from "./service-nodes.ts";
+import type { AskedNode } from "./agents.ts";
 import { textTable } from "./text-table.ts";
 
 /** One port of a Service over all nodes that were asked. */

@@ -2,7 +2,7 @@
 // What the programs in bpf/socket.bpf.c and bpf/lib/serve.h do with a connection, in words. Where those change, this must.
 import type { BackendView, FlagWord, FrontendView, ServiceView } from "../../agent/service-reader.ts";
 import { hostPort } from "../../lib/addresses.ts";
-import type { AskedNode } from "./service-nodes.ts";
+import type { AskedNode } from "./agents.ts";
 import { frontendText, serviceTitle } from "./service-summary.ts";
 
 /** The node whose maps are read, and what of its configuration decides. */

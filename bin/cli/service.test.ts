@@ -10,7 +10,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { ServiceView } from "../../agent/service-reader.ts";
 import { connectKube } from "../../lib/kube-connect.ts";
 import { sleep } from "../../lib/wait.ts";
-import { askAgent, askNodes } from "./service-nodes.ts";
+import { askAgent, askNodes } from "./agents.ts";
 import { kubeconfigFor, runCli } from "./testing-cli.ts";
 import { backend, webView } from "./testing-service-view.ts";
 
@@ -180,7 +180,7 @@ test("wrong words are refused before anything is asked", async () => {
 test("a node that never answers is given up, and eight are asked at once", async () => {
   const kube = await connectKube({ kubeconfig: join(folder, "config") });
   const { signal } = new AbortController();
-  const ask = askAgent(kube, { healthPort: 4242, filter: {}, signal, timeoutMs: 150 });
+  const ask = askAgent(kube, { healthPort: 4242, path: "/services", signal, timeoutMs: 150 });
   const agents = (names: string[]) =>
     names.map((name) => ({ name, agentPod: name, ready: true, services: "on", podNetwork: "active" }));
   answers.silent = undefined;

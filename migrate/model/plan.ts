@@ -32,6 +32,7 @@ export type StepKindName =
   | "verify-residue"
   | "compare-clusters"
   | "cut-over"
+  | "enforce-policies"
   | "stop-probes"
   | "finish"
   | "release-connections";
@@ -82,6 +83,8 @@ export interface PlanOptions {
   connectionDeadlineSeconds: number;
   /** Longest that one node's drain may take, in seconds. */
   drainTimeoutSeconds: number;
+  /** How long audit must have seen nothing that policies deny before they are enforced, in seconds. */
+  policyAuditSeconds: number;
   drainForce: boolean;
   drainDeleteEmptyDirData: boolean;
   /** Who makes and removes nodes, for blue-green. */

@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyDetails } from "../inventory/empty-details.ts";
 import type { Inventory, OldNetwork } from "../model/inventory.ts";
-import { chooseAgentValues, formatPlan, formatPlanFile, makePlan, parsePlanFile } from "./index.ts";
+import {
+  chooseAgentValues,
+  formatPlan,
+  formatPlanFile,
+  makePlan,
+  parsePlanFile,
+  planSteps,
+} from "./index.ts";
 import { sampleInventory } from "./testing.ts";
 
 const defaults = { routing: "vxlan" as const, tunnelPort: 8473, mtu: 0, modes: { policy: "off" as const } };
@@ -79,6 +86,22 @@ test("policies: enforced where they are today, audited where they are not, left 
   assert.deepEqual(choose(withPolicies(true, {})), []);
   assert.deepEqual(choose(withPolicies(true, { networkPolicies: 2 }), "audit"), []);
   assert.deepEqual(choose(withPolicies(true, { networkPolicies: 2 }), "off", ["modes.policy"]), []);
+});
+
+test("a plan that chose to audit enforces at its end, after the old network is gone; no other does", () => {
+  const kindsWith = (enforcesPolicy: boolean, agentValues: string[] = []): string[] => {
+    const inventory = withPolicies(enforcesPolicy, { networkPolicies: 2 });
+    const given = new Set(agentValues.map((value) => value.split("=")[0]!));
+    const settings = chooseAgentValues(inventory, { strategy: "node-by-node", defaults, given });
+    const plan = makePlan(inventory, { agentValues }, [], new Date(0), settings);
+    assert.deepEqual(parsePlanFile(formatPlanFile(plan), "test"), plan);
+    return [...new Set(planSteps(plan).map(({ kind }) => kind))];
+  };
+  const kinds = kindsWith(false);
+  const place = kinds.indexOf("enforce-policies");
+  assert.ok(place > kinds.indexOf("verify-residue") && place < kinds.indexOf("finish"), kinds.join(" "));
+  assert.ok(!kindsWith(true).includes("enforce-policies"));
+  assert.ok(!kindsWith(false, ["modes.policy=audit"]).includes("enforce-policies"));
 });
 
 test("what was given is not chosen again, and a strategy that moves no pods needs only a port", () => {

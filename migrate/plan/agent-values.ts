@@ -60,6 +60,9 @@ function mtuOf(inventory: Inventory, routing: "vxlan" | "direct", configured: nu
   return [{ value: `mtu=${old}`, reason }];
 }
 
+/** Chosen where policies come into effect with the migration: its end enforces them. */
+export const auditAtFirst = "modes.policy=audit";
+
 /** Policies hold on a switched node as they do on the others. */
 function policyOf({ network, counts }: Inventory): AgentSetting[] {
   const ours = Object.entries(counts.otherPolicies).filter(([kind]) => kind.endsWith(".cilium.io"));
@@ -70,8 +73,8 @@ function policyOf({ network, counts }: Inventory): AgentSetting[] {
     ? [{ value: "modes.policy=enforce", reason: `${network.kind} enforces ${count} ${policies}` }]
     : [
         {
-          value: "modes.policy=audit",
-          reason: `${network.kind} does not enforce ${count} ${policies}: what would be dropped is counted at first`,
+          value: auditAtFirst,
+          reason: `${network.kind} does not enforce ${count} ${policies}: what they deny is counted, and dropped from the end on if that was nothing`,
         },
       ];
 }

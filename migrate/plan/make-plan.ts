@@ -10,6 +10,7 @@ import type {
   PlanPhase,
   StepKindName,
 } from "../model/plan.ts";
+import { auditAtFirst } from "./agent-values.ts";
 import { expectedSeconds } from "./steps.ts";
 import { template } from "./templates.ts";
 
@@ -20,6 +21,7 @@ export const defaultPlanOptions: PlanOptions = {
   removeOldNetwork: true,
   connectionDeadlineSeconds: 300,
   drainTimeoutSeconds: 600,
+  policyAuditSeconds: 60,
   drainForce: false,
   drainDeleteEmptyDirData: false,
   provider: "manual",
@@ -74,7 +76,8 @@ export function makePlan(
   // What was asked for comes last, and so wins.
   chosen.agentValues = [...settings.map(({ value }) => value), ...chosen.agentValues];
   refuseNonsense(inventory, chosen);
-  const phases = phasesOf(inventory, chosen);
+  const audits = settings.some(({ value }) => value === auditAtFirst);
+  const phases = phasesOf(inventory, chosen, audits);
   return {
     apiVersion: "shunt.dev/v1alpha1",
     kind: "MigrationPlan",
@@ -129,7 +132,7 @@ function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary
     refuse("The pod network is Shunt's already", "See shunt status.");
 }
 
-function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
+function phasesOf(inventory: Inventory, options: PlanOptions, audits: boolean): PlanPhase[] {
   const steps = (...kinds: StepKindName[]) => kinds.map((kind) => template(kind, inventory, options));
   const waves = new Waves();
   const all = inOrder(inventory.nodes.filter((node) => !isControlPlane(node)));
@@ -168,7 +171,7 @@ function phasesOf(inventory: Inventory, options: PlanOptions): PlanPhase[] {
         nodes: waves.of(last, 1),
       });
   }
-  phases.push(...endOf(inventory, options, everywhere, steps));
+  phases.push(...endOf(inventory, options, { audits, everywhere, steps }));
   return phases;
 }
 
@@ -182,8 +185,15 @@ function newGroup(steps: (...kinds: StepKindName[]) => PlanPhase["steps"]): Plan
 function endOf(
   inventory: Inventory,
   options: PlanOptions,
-  everywhere: () => PlannedNode[],
-  steps: (...kinds: StepKindName[]) => PlanPhase["steps"],
+  {
+    audits,
+    everywhere,
+    steps,
+  }: {
+    audits: boolean;
+    everywhere: () => PlannedNode[];
+    steps: (...kinds: StepKindName[]) => PlanPhase["steps"];
+  },
 ): PlanPhase[] {
   const phases: PlanPhase[] = [];
   // Blue-green takes the old workers away, and their rules and devices with them; the new ones have some too.
@@ -214,6 +224,7 @@ function endOf(
       ...alsoNew,
     });
   }
+  if (audits) phases.push({ name: "policies", title: "Policies", steps: steps("enforce-policies") });
   phases.push({ name: "finish", title: "Finish", steps: steps("finish", "stop-probes") });
   if (phases.some(({ name }) => name === "kube-proxy-rules" || name === "residue"))
     phases.push({

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Inventory } from "../model/inventory.ts";
-import type { Plan, PlanOptions, PlanPhase } from "../model/plan.ts";
+import type { AgentSetting, Plan, PlanOptions, PlanPhase } from "../model/plan.ts";
 import { makePlan } from "./make-plan.ts";
 import { formatSeconds } from "./plan-file.ts";
 import { planSteps, stepAt, wavesOf } from "./steps.ts";
@@ -54,13 +54,19 @@ const runNode = (phase: PlanPhase, from: number, node?: Parameters<typeof stepAt
 const usual = [1, 2, 5, 10, 20, 50, 100, 200];
 
 /** The same migration with different numbers of nodes at once; the one that was asked for is among them. */
-export function simulateConcurrencies(inventory: Inventory, options: Partial<PlanOptions>): Simulation[] {
+export function simulateConcurrencies(
+  inventory: Inventory,
+  options: Partial<PlanOptions>,
+  settings: AgentSetting[] = [],
+): Simulation[] {
   const workers = inventory.nodes.filter(({ roles }) => !roles.includes("control-plane")).length;
   const asked = options.maxUnavailable ?? 1;
   const counts = new Set([asked, ...usual.filter((count) => count <= Math.max(1, workers / 2))]);
   return [...counts]
     .sort((a, b) => a - b)
-    .map((maxUnavailable) => simulateRun(makePlan(inventory, { ...options, maxUnavailable })));
+    .map((maxUnavailable) =>
+      simulateRun(makePlan(inventory, { ...options, maxUnavailable }, [], new Date(), settings)),
+    );
 }
 
 /** One line for each number of nodes at once, and the phases of the one that was asked for. */

@@ -103,6 +103,13 @@ const writers: Record<StepKindName, Write> = {
       ["nothing by itself: DNS names, load balancers or routes are changed by you"],
       "Clients that know addresses of the old cluster stay there until they ask again.",
     ),
+  "enforce-policies": (_, { policyAuditSeconds }) =>
+    step(
+      "Enforce policies, if audit sees nothing that they would deny",
+      policyAuditSeconds + 5,
+      ["ShuntNode.spec: policy enforce, on all nodes or on none"],
+      `Connections that policies deny and that nobody opened until ${policyAuditSeconds} s after the switch are refused from then on.`,
+    ),
   "stop-probes": () => step("Stop the probes and collect their results", 10, ["Namespace shunt-probe goes"]),
   "release-connections": ({ kubeProxy }) =>
     step("Let go of the last connections that were translated before", 4, [

@@ -44,8 +44,8 @@ const ofOneThatDoesNot: ByMode = {
     "With modes.policy=audit it counts what they would drop, and drops nothing.",
   ),
   audit: effective(
-    "the agent counts what they would drop, and drops nothing",
-    'Read shunt_forward_packets_total{reason="AUDITED"} on each node, then set modes.policy=enforce.',
+    "the agent counts what they would drop; a plan that chose this enforces them at its end if that was nothing",
+    "See shunt policy audit-report while it runs; with --set modes.policy=audit they stay audited.",
   ),
   enforce: effective(
     "traffic that flows today may stop when its node is switched",

@@ -64,7 +64,7 @@ export function makeReport(record: JournalRecord, evidence: Evidence = {}): Repo
     ...(evidence.applications === undefined ? {} : { applications: evidence.applications }),
     residue: [...(evidence.residue ?? [])],
     changes: objectChanges(record.steps),
-    warnings: [...plan.warnings, ...(evidence.warnings ?? []), ...retried(steps)],
+    warnings: [...plan.warnings, ...(evidence.warnings ?? []), ...leftInAudit(record), ...retried(steps)],
     before: evidence.before ?? {},
     after: evidence.after ?? {},
   };
@@ -172,6 +172,24 @@ function withStep(loss: ProbeLoss, steps: readonly ReportStep[]): ProbeLoss {
   }
   return { ...loss, step: running?.name ?? "" };
 }
+
+/** Policies that the migration did not enforce, as audit saw them deny what is used. */
+const leftInAudit = ({ steps }: JournalRecord): Finding[] =>
+  steps.flatMap(({ step, entry }): Finding[] => {
+    const { leftInAudit: why, examples } = entry.notes ?? {};
+    if (step.kind !== "enforce-policies" || typeof why !== "string" || entry.state !== "done") return [];
+    const shown = Array.isArray(examples) ? examples.map(String) : [];
+    return [
+      {
+        id: "policies-in-audit",
+        severity: "warn",
+        object: "cluster",
+        problem: `policies are audited and not enforced: ${why}${shown.length === 0 ? "" : `, such as: ${shown.join("; ")}`}`,
+        remedy:
+          "See them all with: shunt policy audit-report. Mend the policies or the workloads, then: shunt install --set modes.policy=enforce",
+      },
+    ];
+  });
 
 const retried = (steps: readonly ReportStep[]): Finding[] =>
   steps

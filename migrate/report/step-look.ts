@@ -35,6 +35,7 @@ const familyOfKind: Record<StepKindName, Family> = {
   "remove-kube-proxy-rules": "remove",
   "disable-old-network": "cluster",
   "remove-old-network": "remove",
+  "enforce-policies": "cluster",
   "stop-probes": "cluster",
   finish: "cluster",
   "release-connections": "remove",

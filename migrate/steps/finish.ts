@@ -14,6 +14,10 @@ interface Before {
 
 const before = (context: StepContext): Before => context.before as unknown as Before;
 
+/** Whether `enforce-policies` has switched the nodes. */
+const areEnforced = (modes: { [node: string]: NodeModes }): boolean =>
+  Object.keys(modes).length > 0 && Object.values(modes).every(({ policy }) => policy === "enforce");
+
 /** Makes the new state the default for nodes to come, and leaves no setting of the migration on any node. */
 export const finishStep: StepKind = {
   kind: "finish",
@@ -25,15 +29,21 @@ export const finishStep: StepKind = {
   async apply(context) {
     const { kube, plan, signal } = context;
     const keepsNetwork = plan.options.strategy === "kube-proxy-only";
+    const modes = await readAllModes(kube);
     const values = await plannedValues(context, {
       podNetwork: keepsNetwork ? "standby" : "active",
       services: "on",
+      ...(areEnforced(before(context).modes) ? { policy: "enforce" } : {}),
     });
     await installWith(context, { ...values, kubeProxyReplacement: true });
-    const modes = await readAllModes(kube);
-    for (const [node, { podNetwork, services }] of Object.entries(modes))
-      if (podNetwork !== null || services !== null)
-        await setModes(kube, node, { podNetwork: null, services: null }, signal);
+    for (const [node, asked] of Object.entries(modes)) {
+      const own: Partial<NodeModes> = { podNetwork: asked.podNetwork, services: asked.services };
+      // Somebody may have told a node another mode: only one that says the same goes.
+      if (asked.policy === values.modes.policy) own.policy = asked.policy;
+      const set = Object.entries(own).filter(([, mode]) => mode !== null);
+      if (set.length > 0)
+        await setModes(kube, node, Object.fromEntries(set.map(([layer]) => [layer, null])), signal);
+    }
     return `${Object.keys(modes).length} nodes follow the configuration`;
   },
   async verify({ kube, migration }) {

@@ -4,6 +4,7 @@ import { activateStep } from "./activate.ts";
 import { addGroupStep, settleGroupStep } from "./add-group.ts";
 import { cordonStep, uncordonStep } from "./cordon.ts";
 import { drainStep } from "./drain.ts";
+import { enforcePoliciesStep } from "./enforce-policies.ts";
 import { finishStep } from "./finish.ts";
 import { installStandbyStep } from "./install-standby.ts";
 import { joinNodeStep } from "./join-node.ts";
@@ -35,6 +36,7 @@ const all: StepKind[] = [
   disableOldNetworkStep,
   removeOldNetworkStep,
   verifyResidueStep,
+  enforcePoliciesStep,
   stopProbesStep,
   finishStep,
   releaseConnectionsStep,

@@ -13,6 +13,7 @@ export interface NodeModes {
   [layer: string]: Json | undefined;
   podNetwork: string | null;
   services: string | null;
+  policy: string | null;
 }
 
 /** What a node's object asks for. */
@@ -34,6 +35,7 @@ export async function readAllModes(kube: KubeClient): Promise<{ [node: string]: 
 const modesOf = ({ spec }: KubeObject): NodeModes => ({
   podNetwork: spec?.podNetwork ?? null,
   services: spec?.services ?? null,
+  policy: spec?.policy ?? null,
 });
 
 /** Sets layers of a node, null to leave one to the configuration, and waits until its agent has done so. */
@@ -78,7 +80,7 @@ export function modeProblem(
   if ((status.observedGeneration ?? 0) < (metadata.generation ?? 0)) return "it has not seen the change yet";
   const ready = status.conditions?.find(({ type }: { type: string }) => type === "Ready");
   if (ready?.status !== "True") return ready?.message || "it is not Ready";
-  const { podNetwork, services } = status.layers ?? {};
+  const { podNetwork, services, policy } = status.layers ?? {};
   if (modes.podNetwork !== undefined && modes.podNetwork !== null) {
     if (podNetwork?.mode !== modes.podNetwork) return `its pod network is ${podNetwork?.mode}`;
     const isActive = modes.podNetwork === "active";
@@ -87,6 +89,8 @@ export function modeProblem(
   }
   if (modes.services !== undefined && modes.services !== null && services?.mode !== modes.services)
     return `its services are ${services?.mode}`;
+  if (modes.policy !== undefined && modes.policy !== null && policy?.mode !== modes.policy)
+    return `its policies are ${policy?.mode}`;
   return undefined;
 }
 

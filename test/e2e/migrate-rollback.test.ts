@@ -95,7 +95,13 @@ test("a migration gives back what it found, from every step and from the end", a
     };
     const first = await look();
     const planFile = `${cluster.folder}/plan.yaml`;
-    await cluster.shunt(["migrate", "plan", "--out", planFile, "--connection-deadline", "10s"]);
+    await cluster.apply({
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy" },
+      metadata: { name: "isolated", namespace: "default" },
+      spec: { podSelector: { matchLabels: { app: "nothing" } } },
+    });
+    const waits = ["--connection-deadline", "10s", "--policy-audit", "2s"];
+    await cluster.shunt(["migrate", "plan", "--out", planFile, ...waits]);
     const plan = parsePlanFile(readFileSync(planFile, "utf8"), planFile);
     const outcome = await startMigration(operator, plan, "there-and-back");
     assert.deepEqual([outcome.phase, outcome.reason], ["Completed", outcome.reason]);

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { run } from "../../lib/run.ts";
 import { ClusterUnderTest } from "./cluster-under-test.ts";
-import { requireHardlyAnyLoss } from "./losses.ts";
+import { requireNoLoss } from "./losses.ts";
 import { differences, networkState } from "./node-state.ts";
 import type { Task } from "./testing-operator.ts";
 
@@ -61,7 +61,13 @@ describe("a migration", () => {
 
     cluster = await ClusterUnderTest.create(name, [...shape, "--cni", "flannel", "--kube-proxy", "iptables"]);
     const planFile = `${cluster.folder}/plan.yaml`;
-    await cluster.shunt(["migrate", "plan", "--out", planFile, "--connection-deadline", "10s"]);
+    const policy = { podSelector: {}, policyTypes: ["Ingress"] };
+    await cluster.apply({
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", spec: policy },
+      metadata: { name: "isolated", namespace: "default" },
+    });
+    const waits = ["--connection-deadline", "10s", "--policy-audit", "2s"];
+    await cluster.shunt(["migrate", "plan", "--out", planFile, ...waits]);
     const places = await operateKilled(cluster, planFile);
 
     const report = JSON.parse((await cluster.shunt(["migrate", "report", "-o", "json"])).stdout);
@@ -72,8 +78,10 @@ describe("a migration", () => {
     assert.deepEqual(places.toSorted(), expected.toSorted());
     t.diagnostic(`${places.length} places in ${expected.length / 2} steps`);
     assert.deepEqual(report.residue, []);
-    requireHardlyAnyLoss(report, t);
+    requireNoLoss(report, t);
     assert.ok(report.probes.sent > 1_000);
+    for (const { metadata, spec, status } of (await cluster.get("nodes.shunt.dev")).items)
+      assert.deepEqual([spec.policy, status.layers.policy.mode], [undefined, "enforce"], metadata.name);
     const { items } = await cluster.get("nodes");
     assert.ok(items.every(({ spec }: any) => spec.unschedulable !== true));
     for (const [index, state] of (await stateOf(cluster)).entries())

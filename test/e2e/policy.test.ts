@@ -2,6 +2,7 @@
 // Policies in force on a cluster: who reaches whom, before and after they change.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { NodeDenial } from "../../bin/cli/policy-audit.ts";
 import { hostPort } from "../../lib/addresses.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
@@ -109,6 +110,10 @@ describe("policies in force on two nodes, dual-stack", () => {
       ...["patch", "nodes.shunt.dev", near, "--type", "merge"],
       ...["-p", JSON.stringify({ spec: { policy: mode } })],
     ]);
+  const denials = async (...words: string[]): Promise<NodeDenial[]> => {
+    const report = ["policy", "audit-report", "-n", "shop", "-o", "json", ...words];
+    return JSON.parse((await cluster.shunt(report)).stdout).denials;
+  };
   const everybody = names.slice(1);
   const fromFriend = { from: [{ podSelector: { matchLabels: { app: "friend" } } }] };
 
@@ -207,8 +212,32 @@ describe("policies in force on two nodes, dual-stack", () => {
     await onlyReachedBy(...everybody);
     const { stdout } = await nodeExec(name, near, ["curl", "-sf", "http://127.0.0.1:9962/metrics"]);
     assert.match(stdout, /reason="AUDITED"\} [1-9]/);
+    const told = await denials();
+    const [own] = addresses.get("stranger")!;
+    const ofStranger = told.find(({ peer }) => peer.address === own);
+    assert.deepEqual(
+      { ...ofStranger, packets: 0, lastSeen: "", peer: ofStranger?.peer.name },
+      {
+        ...{
+          node: near,
+          pod: "shop/server",
+          direction: "ingress",
+          peer: "other/stranger",
+          port: `${port}/TCP`,
+        },
+        ...{ verdict: "audited", packets: 0, lastSeen: "", rule: "NetworkPolicy shop/deny" },
+      },
+    );
+    assert.deepEqual(new Set(told.map(({ verdict }) => verdict)), new Set(["audited"]));
+    const audited = async () =>
+      (await cluster.get("nodes.shunt.dev", near)).status.layers.policy.audited as any;
+    await waitFor("the node to report it", async () => (await audited())?.count >= 3, { timeoutMs: 20_000 });
+    assert.match((await audited()).examples.join("\n"), /^shop\/server, ingress from other\/stranger \(/m);
     await setMode("enforce");
     await onlyReachedBy();
+    assert.deepEqual(await denials(), []);
+    assert.ok((await denials("--denied")).some(({ peer }) => peer.name === "other/stranger"));
+    assert.equal(await audited(), undefined);
     await setMode("off");
     await onlyReachedBy(...everybody);
     await setMode("enforce");

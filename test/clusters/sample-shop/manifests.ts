@@ -16,7 +16,7 @@ interface Application {
 export const applications: readonly Application[] = [
   { name: "web", replicas: 3, asks: ["catalog", "cart"], nodePort: true },
   { name: "catalog", replicas: 3, asks: [], nodePort: true },
-  { name: "cart", replicas: 2, asks: [], nodePort: true },
+  { name: "cart", replicas: 2, asks: [], nodePort: false },
 ];
 
 const port = 8080;
@@ -48,7 +48,7 @@ process.on("SIGTERM", () => server.close(() => process.exit(0)));
 `;
 }
 
-/** Three applications with several replicas, readiness probes, a preStop hook, Services and budgets. */
+/** Three applications with several replicas, readiness probes, a preStop hook, Services, budgets and policies. */
 export function shopManifests(image: string): KubeObject[] {
   const namespace = shopNamespace;
   return [
@@ -70,11 +70,23 @@ function applicationManifests(
     ipFamilyPolicy: "PreferDualStack",
     ports: [{ name: "http", port: 80, targetPort: port }],
   };
+  const http = [{ port: "http" }];
+  const pods = (...names: string[]) => names.map((app) => ({ podSelector: { matchLabels: { app } } }));
+  const asking = applications.filter((one) => one.asks.includes(name)).map((one) => one.name);
+  const dns = { ports: ["UDP", "TCP"].map((protocol) => ({ protocol, port: 53 })) };
+  // Visitors from outside come by NodePorts; nobody else asks those who have none.
+  const policy = {
+    podSelector: { matchLabels: labels },
+    policyTypes: ["Ingress", "Egress"],
+    ingress: [nodePort ? { ports: http } : { from: pods(...asking), ports: http }],
+    egress: asks.length === 0 ? [] : [{ to: pods(...asks), ports: http }, dns],
+  };
   const budget = { maxUnavailable: 1, selector: { matchLabels: labels } };
   const template = { metadata: { labels }, spec: podSpec(name, asks, image) };
   return [
     { apiVersion: "v1", kind: "Service", metadata, spec: service },
     { apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata, spec: budget },
+    { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata, spec: policy },
     {
       ...{ apiVersion: "apps/v1", kind: "Deployment", metadata },
       spec: { replicas, selector: { matchLabels: labels }, template },

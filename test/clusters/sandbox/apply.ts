@@ -10,6 +10,7 @@ const collections: Record<string, string> = {
   ClusterRole: "/apis/rbac.authorization.k8s.io/v1/clusterroles",
   ClusterRoleBinding: "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
   CustomResourceDefinition: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+  NetworkPolicy: "/apis/networking.k8s.io/v1/namespaces/NS/networkpolicies",
   PodDisruptionBudget: "/apis/policy/v1/namespaces/NS/poddisruptionbudgets",
   Deployment: "/apis/apps/v1/namespaces/NS/deployments",
   DaemonSet: "/apis/apps/v1/namespaces/NS/daemonsets",

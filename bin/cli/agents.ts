@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ServiceView } from "../../agent/service-reader.ts";
-import type { ServiceFilter } from "../../agent/service-view.ts";
 import { readStatus } from "../../installer/index.ts";
 import { agentName, configMap, configName, namespace } from "../../installer/names.ts";
 import { errorMessage, ShuntError, UsageError } from "../../lib/errors.ts";
 import type { KubeClient } from "../../lib/kube.ts";
+import { connectKube, type KubeTarget } from "../../lib/kube-connect.ts";
 import { withDeadline } from "../../lib/wait.ts";
 import { type ExecStream, openExec } from "../../test/connectivity/exec.ts";
+import type { CliEnv } from "./env.ts";
 
 const mostAtOnce = 8;
 
@@ -36,7 +36,7 @@ export interface Installation {
 }
 
 /** Finds the agents. Throws when Shunt is not installed. */
-export async function findAgents(kube: KubeClient): Promise<Installation> {
+async function findAgents(kube: KubeClient): Promise<Installation> {
   const [status, config] = await Promise.all([readStatus(kube), kube.find(configMap(configName))]);
   if (!status.installed)
     throw new ShuntError("Shunt is not installed in this cluster", {
@@ -64,17 +64,17 @@ export function nodeNamed(nodes: readonly AgentNode[], name: string): AgentNode 
   return found;
 }
 
-/** Asks a node's agent for its services. */
-type Ask = (node: AgentNode) => Promise<ServiceView[]>;
+/** Asks a node's agent. */
+type Ask<Answer> = (node: AgentNode) => Promise<Answer>;
 
 /**
  * Asks nodes, several at once, and hands over each answer as it comes: no more than what was asked for at once is kept.
  * A node that does not answer is told in the result.
  */
-export async function askNodes(
+export async function askNodes<Answer>(
   nodes: readonly AgentNode[],
-  ask: Ask,
-  take: (node: AskedNode, services: ServiceView[]) => void,
+  ask: Ask<Answer>,
+  take: (node: AskedNode, answer: Answer) => void,
 ): Promise<AskedNode[]> {
   const asked = new Map<string, AskedNode>();
   const rest = nodes.values();
@@ -96,17 +96,19 @@ export async function askNodes(
 /** How an agent is asked. */
 interface Question {
   healthPort: number;
-  filter: ServiceFilter;
+  /** E.g. /services. */
+  path: string;
+  query?: Readonly<Record<string, string | undefined>>;
   signal: AbortSignal;
   /** Until a node is given up. Default 10,000. */
   timeoutMs?: number;
 }
 
 /** Asks the agent itself, from within its pod: it answers on the node's loopback address only. */
-export function askAgent(kube: KubeClient, question: Question): Ask {
-  const { healthPort, filter, signal, timeoutMs = 10_000 } = question;
-  const words = Object.entries(filter).filter((pair): pair is [string, string] => pair[1] !== undefined);
-  const url = `http://127.0.0.1:${healthPort}/services?${new URLSearchParams(words)}`;
+export function askAgent<Answer>(kube: KubeClient, question: Question): Ask<Answer> {
+  const { healthPort, path, query = {}, signal, timeoutMs = 10_000 } = question;
+  const words = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  const url = `http://127.0.0.1:${healthPort}${path}?${new URLSearchParams(words)}`;
   // It begins when it is told to: what is written before the streams are followed would be lost.
   const whenTold = ["/bin/busybox", "sh", "-c", 'read -r _ && exec "$@"', "sh"];
   // Nothing stays when the agent hangs, and no proxy is asked, whatever the environment says.
@@ -117,11 +119,57 @@ export function askAgent(kube: KubeClient, question: Question): Ask {
     if (agentPod === "") throw new ShuntError("it has no agent pod");
     const { error, stdout, stderr } = await execText(kube, agentPod, command, { signal, timeoutMs });
     if (error !== undefined) throw new ShuntError(explain(stderr, error, healthPort));
-    return JSON.parse(stdout) as ServiceView[];
+    return JSON.parse(stdout) as Answer;
   };
 }
 
-interface Answer {
+/** A connection to a cluster, with the agents that are there. */
+export interface AgentSession<Answer> {
+  kube: KubeClient;
+  installation: Installation;
+  /** Asks these nodes, and says on standard error which did not answer. */
+  ask(
+    nodes: readonly AgentNode[],
+    query: NonNullable<Question["query"]>,
+    take: (node: AskedNode, answer: Answer) => void,
+  ): Promise<AskedNode[]>;
+}
+
+/** Does work with the agents of a cluster, which are asked for this path. */
+export async function withAgents<Answer>(
+  env: CliEnv,
+  flags: KubeTarget,
+  path: string,
+  work: (session: AgentSession<Answer>) => Promise<void>,
+): Promise<void> {
+  const kube = await connectKube(flags);
+  try {
+    const installation = await findAgents(kube);
+    const { healthPort } = installation;
+    const ask: AgentSession<Answer>["ask"] = async (nodes, query, take) => {
+      const question = askAgent<Answer>(kube, { healthPort, path, query, signal: env.signal });
+      const asked = await askNodes(nodes, question, take);
+      env.signal.throwIfAborted();
+      for (const { name, error } of asked)
+        if (error !== undefined) env.stderr.write(`No answer from node ${name}: ${error}\n`);
+      return asked;
+    };
+    await work({ kube, installation, ask });
+  } finally {
+    kube.close();
+  }
+}
+
+export const chosenNodes = ({ nodes }: Installation, name: string | undefined): AgentNode[] =>
+  name === undefined ? nodes : [nodeNamed(nodes, name)];
+
+/** Ends the command with code 1 when a node did not answer, which was said already. */
+export function checkAnswers(asked: readonly AskedNode[]): void {
+  if (asked.some(({ error }) => error !== undefined))
+    throw new ShuntError("a node did not answer", { code: "Reported" });
+}
+
+interface CommandOutput {
   stdout: string;
   stderr: string;
   error: Error | undefined;
@@ -133,14 +181,14 @@ async function execText(
   pod: string,
   command: readonly string[],
   { signal, timeoutMs }: { signal: AbortSignal; timeoutMs: number },
-): Promise<Answer> {
+): Promise<CommandOutput> {
   const target = { namespace, pod, container: "agent" };
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   let stream: ExecStream | undefined;
   let isOver = false;
   let onAbort = (): void => undefined;
-  const ended = new Promise<Answer>((resolve, reject) => {
+  const ended = new Promise<CommandOutput>((resolve, reject) => {
     onAbort = () => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     const text = (chunks: Buffer[]): string => Buffer.concat(chunks).toString("utf8");
