@@ -163,6 +163,7 @@ export class Daemon {
         ready: () => this.#report().conditions.find(({ type }) => type === "Ready")!,
         status: () => this.#statusDetails(),
         services: (filter) => this.#servicesInMaps(filter),
+        trace: (request) => this.#policy?.trace(request) ?? { mode: "off" },
         denials: () => (this.#datapath.loaded ? (this.#policy?.denials() ?? []) : undefined),
         metrics: this.#metrics.registry,
       },

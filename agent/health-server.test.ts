@@ -34,6 +34,7 @@ before(async () => {
         asked = filter;
         return loaded ? [] : undefined;
       },
+      trace: ({ pod }) => ({ mode: pod === "a/b" ? "enforce" : "off" }),
       denials: () => (loaded ? [] : undefined),
       metrics: { contentType: "text/plain", metrics: async () => "" },
     },
@@ -53,4 +54,13 @@ test("services are told, all or those that were asked for", async () => {
 test("without kernel programs there is no answer that looks like no services", async () => {
   loaded = false;
   assert.equal((await ask("/services")).status, 503);
+});
+
+test("a connection is asked about by names and numbers; what makes no sense is refused", async () => {
+  const query = { pod: "a/b", direction: "ingress", peer: "10.0.0.1", protocol: "6", port: "80" };
+  const trace = (change: object) => ask(`/policy/trace?${new URLSearchParams({ ...query, ...change })}`);
+  assert.deepEqual(await (await trace({})).json(), { mode: "enforce" });
+  const wrong = [{ pod: "" }, { direction: "up" }, { peer: "x" }, { protocol: "256" }, { port: "-1" }];
+  for (const change of [...wrong, { port: "65536" }, { port: "" }])
+    assert.equal((await trace(change)).status, 400, JSON.stringify(change));
 });

@@ -4,6 +4,7 @@ import { errorMessage } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { sleep } from "../lib/wait.ts";
 import type { DenialView } from "./policy/denials.ts";
+import { type LiveTrace, parseTraceRequest, type TraceRequest } from "./policy/live-trace.ts";
 import type { ServiceView } from "./service-reader.ts";
 import type { ServiceFilter } from "./service-view.ts";
 
@@ -25,6 +26,8 @@ interface AgentFacts {
   services(filter: ServiceFilter): Promise<ServiceView[] | undefined>;
   /** What policies deny, or would; undefined while the programs are not loaded. */
   denials(): DenialView[] | undefined;
+  /** What the maps say about a connection. */
+  trace(request: TraceRequest): LiveTrace;
   metrics: { contentType: string; metrics(): Promise<string> };
 }
 
@@ -57,6 +60,10 @@ export function serveAgent(
     "/services": async (query) => {
       const namespace = query.get("namespace") ?? undefined;
       return inMaps(await facts.services({ namespace, name: query.get("name") ?? undefined }));
+    },
+    "/policy/trace": (query) => {
+      const request = parseTraceRequest(query);
+      return request === undefined ? text(400, "not a connection") : inMaps(facts.trace(request));
     },
     "/policy/denials": () => inMaps(facts.denials()),
   });

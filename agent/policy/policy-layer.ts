@@ -12,6 +12,7 @@ import type { Endpoint } from "../endpoint-store.ts";
 import type { Ipcache } from "../ipcache.ts";
 import { type DenialView, denialText, readDenials } from "./denials.ts";
 import { IdentityAllocator } from "./identity.ts";
+import { type LiveTrace, type TraceRequest, traceMaps } from "./live-trace.ts";
 import { PolicyController, type PolicyProblem } from "./policy-controller.ts";
 import { forgetMostOfPod } from "./workloads.ts";
 
@@ -109,6 +110,23 @@ export class PolicyLayer {
     const problem = this.#error ?? (size === undefined ? "policies are not read yet" : undefined);
     const audited = this.#mode === "audit" && problem === undefined ? this.#audited : undefined;
     return { mode: this.#mode, ...(size ?? none), audited, invalid: problems, problem };
+  }
+
+  /** What the kernel's maps say about a connection of a pod of this node. */
+  trace({ pod, ...connection }: TraceRequest): LiveTrace {
+    const endpoints = this.#endpoints.list();
+    const own = endpoints.find((one) => `${one.podNamespace}/${one.podName}` === pod);
+    if (this.#mode === "off" || own === undefined || !this.#datapath.loaded) return { mode: this.#mode };
+    const maps = {
+      ...{ endpoints: this.#datapath.map("sh_endpoints"), ipcache: this.#datapath.map("sh_ipcache") },
+      ...{ policyOf: this.#datapath.map("sh_policy_of") },
+      policyTables: this.#datapath.map("sh_policy_tables"),
+      policyPorts: this.#datapath.map("sh_policy_ports"),
+      policyPrefixes: this.#datapath.map("sh_policy_prefixes"),
+    };
+    const { rule, ...decision } = traceMaps(maps, { endpoint: own.id, ...connection });
+    const { ruleText } = this.#controller.denialSources(endpoints);
+    return { mode: this.#mode, decision: { ...decision, rule: ruleText(rule) } };
   }
 
   /** What policies deny on this node, or would. */

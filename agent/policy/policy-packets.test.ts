@@ -16,6 +16,7 @@ import { loadFixture, makeTestNode, type PacketFixture, podMac } from "../packet
 import { compile, namedPrefixes } from "./compile.ts";
 import { type Connection, decide } from "./decide.ts";
 import { type DenialView, readDenials } from "./denials.ts";
+import { type LiveDecision, traceMaps } from "./live-trace.ts";
 import type { Policy } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { PolicyTable, type PrefixIdentity } from "./policy-table.ts";
@@ -157,6 +158,18 @@ class PolicyNode {
     return [0, 1].reduce((sum, way) => sum + this.#fixtures.pod.counted(way, reason), 0);
   }
 
+  /** What the maps say, at one end. */
+  trace({ direction, protocol, port }: Connection, subject: Pod, peer: Who): LiveDecision {
+    const map = (name: keyof typeof layout.maps) => this.#object.map(layout.maps[name]);
+    const maps = {
+      ...{ endpoints: map("endpoints"), ipcache: map("ipcache"), policyOf: map("policyOf") },
+      ...{ policyTables: map("policyTables"), policyPorts: map("policyPorts") },
+      policyPrefixes: map("policyPrefixes"),
+    };
+    const question = { endpoint: idOf(subject), direction, protocol, port };
+    return traceMaps(maps, { ...question, peer: addressBytes(isPod(peer) ? peer.address : peer) });
+  }
+
   denials(): DenialView[] {
     return readDenials(this.#object.map(layout.maps.policyDenials), {
       endpoint: (id) => ({ pod: nameOf(pods[id - 1]!), word: this.#table.wordOf(id) }),
@@ -239,7 +252,7 @@ describe("policies in the kernel", () => {
     }
   }
 
-  test("packets of random policies pass as decide() says", () => {
+  test("packets of random policies pass as decide() says, and as what is read from the maps", () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(networkPolicy, ciliumPolicy), { maxLength: 4 }), (objects) => {
         const policies = parsed(objects);
@@ -248,9 +261,12 @@ describe("policies in the kernel", () => {
           const packet = opening(connection, subject, peer, node.freshPort());
           const expected = expectation(policies, connection, peer);
           assert.equal(node.passes(packet, connection.direction), expected, words(connection, subject, peer));
+          const { verdict } = node.trace(connection, subject, peer);
+          const decided = decide(policies, connection).verdict;
+          assert.equal(verdict, decided, `maps: ${words(connection, subject, peer)}`);
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 500 },
     );
   });
 
@@ -347,6 +363,7 @@ describe("policies in the kernel", () => {
     for (const tcpFlags of [tcpSyn, tcpAck, tcpAck])
       assert.equal(node.passes({ ...packet, tcpFlags }, "ingress"), true);
     assert.equal(counted() - before, 1);
+    assert.equal(node.trace(connectionOf("ingress", 6, 81), subject, peer).verdict, "audited");
     const [denial, ...others] = node.denials();
     assert.deepEqual(others, []);
     const { lastSeen, ...told } = denial!;

@@ -36,10 +36,11 @@ export interface Installation {
 }
 
 /** Finds the agents. Throws when Shunt is not installed. */
-async function findAgents(kube: KubeClient): Promise<Installation> {
+export async function findAgents(kube: KubeClient): Promise<Installation> {
   const [status, config] = await Promise.all([readStatus(kube), kube.find(configMap(configName))]);
   if (!status.installed)
     throw new ShuntError("Shunt is not installed in this cluster", {
+      code: "NotInstalled",
       remedy: "Install it with: shunt install",
     });
   const { parse } = await import("yaml");

@@ -6,7 +6,8 @@ import { connectKube, type KubeTarget } from "../../lib/kube-connect.ts";
 import type { CliEnv } from "./env.ts";
 import { checkOutput } from "./options.ts";
 import { type CheckedFile, checkFile } from "./policy-files.ts";
-import { PolicyWorld, parsePort, type Traced, traceConnection } from "./policy-trace.ts";
+import { askMaps, mapLines } from "./policy-maps.ts";
+import { mapQuestions, PolicyWorld, parsePort, type Traced, traceConnection } from "./policy-trace.ts";
 import { print } from "./print.ts";
 
 export interface ValidateFlags {
@@ -17,6 +18,8 @@ export interface TraceFlags extends KubeTarget {
   from: string;
   to: string;
   port: string;
+  /** False: no agent is asked. */
+  maps: boolean;
   output?: string;
 }
 
@@ -74,7 +77,17 @@ export async function tracePolicies(env: CliEnv, flags: TraceFlags): Promise<voi
     for (const { name, problems } of world.invalid)
       env.stderr.write(`${name} is not valid and passed over: ${problems}\n`);
     const traced = traceConnection(world, flags.from, flags.to, port);
-    await print(env, flags.output, traced, () => `${traceLines(traced, flags.port).join("\n")}\n`);
+    const questions = flags.maps ? mapQuestions(world, flags.from, flags.to) : [];
+    const maps = await askMaps(kube, env.signal, questions, { traced, port });
+    await print(env, flags.output, { ...traced, maps }, () => {
+      const lines = [
+        ...traceLines(traced, flags.port),
+        ...(maps.length === 0 ? [] : ["", ...mapLines(maps)]),
+      ];
+      return `${lines.join("\n")}\n`;
+    });
+    if (maps.some(({ error, differs }) => error !== undefined || differs))
+      throw new ShuntError("objects and maps are not known to agree", { code: "Reported" });
   } finally {
     kube.close();
   }

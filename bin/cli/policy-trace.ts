@@ -37,6 +37,7 @@ export class PolicyWorld {
   readonly #namespaces: ReadonlyMap<string, KubeObject>;
   readonly #slices: readonly KubeObject[];
   readonly #services: readonly KubeObject[];
+  readonly #nodes: readonly KubeObject[];
 
   private constructor(objects: Record<keyof typeof kinds, KubeObject[]>) {
     const parsed = [...objects.networkPolicies, ...objects.ciliumPolicies, ...objects.clusterPolicies].map(
@@ -53,6 +54,7 @@ export class PolicyWorld {
     this.#namespaces = new Map(objects.namespaces.map((one) => [one.metadata.name!, one]));
     this.#slices = objects.slices;
     this.#services = objects.services;
+    this.#nodes = objects.nodes;
   }
 
   static async read(kube: KubeClient, signal: AbortSignal): Promise<PolicyWorld> {
@@ -80,6 +82,14 @@ export class PolicyWorld {
         text === `${metadata.namespace}/${metadata.name}` ||
         (isAddress(text) && (status?.podIPs ?? []).some(({ ip }: { ip: string }) => ip === text)),
     );
+  }
+
+  nodeAddress(node: string | undefined, family: "ipv4" | "ipv6"): string | undefined {
+    const object = this.#nodes.find(({ metadata }) => metadata.name === node);
+    const addresses: { type: string; address: string }[] = object?.status?.addresses ?? [];
+    return addresses.find(
+      ({ type, address }) => type === "InternalIP" && isAddress(address) && addressFamily(address) === family,
+    )?.address;
   }
 
   endOfPod(pod: KubeObject, address: string): End {
@@ -117,6 +127,7 @@ const kinds = {
   pods: { group: "v1", plural: "pods", kind: "Pod" },
   namespaces: { group: "v1", plural: "namespaces", kind: "Namespace" },
   services: { group: "v1", plural: "services", kind: "Service" },
+  nodes: { group: "v1", plural: "nodes", kind: "Node" },
   slices: { group: "discovery.k8s.io/v1", plural: "endpointslices", kind: "EndpointSlice" },
   networkPolicies: { group: "networking.k8s.io/v1", plural: "networkpolicies", kind: "NetworkPolicy" },
   ciliumPolicies: { group: "cilium.io/v2", plural: "ciliumnetworkpolicies", kind: "CiliumNetworkPolicy" },
@@ -142,6 +153,31 @@ interface TracedEnd {
   /** Of an address that no pod has. */
   address?: string;
   reserved?: "host" | "world";
+}
+
+/** What an agent is to be asked: one half of a connection, at the pod whose policies are about it. */
+export interface MapQuestion {
+  direction: "ingress" | "egress";
+  node: string;
+  pod: string;
+  peer: string;
+}
+
+/** Which agents know about a connection, and what they are asked. What has no address is in no map. */
+export function mapQuestions(world: PolicyWorld, from: string, to: string): MapQuestion[] {
+  const sender = findEnd(world, from);
+  const receiver = findEnd(world, to);
+  const family = familyOf(sender, receiver);
+  const addressOf = ({ pod, address, reserved }: TracedEnd, own: TracedEnd): string | undefined =>
+    reserved === "host"
+      ? world.nodeAddress(own.pod?.spec?.nodeName, family)
+      : (address ?? podAddresses(pod).find((ip) => addressFamily(ip) === family));
+  const half = (direction: MapQuestion["direction"], own: TracedEnd, other: TracedEnd): MapQuestion[] => {
+    const node = own.pod?.spec?.nodeName;
+    const peer = addressOf(other, own);
+    return node === undefined || peer === undefined ? [] : [{ direction, node, pod: own.title, peer }];
+  };
+  return [...half("egress", sender, receiver), ...half("ingress", receiver, sender)];
 }
 
 /** Judges a connection: by the sender's policies for egress, and by the receiver's for ingress. */

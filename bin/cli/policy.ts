@@ -39,22 +39,26 @@ Exit codes: 0 all are valid, 1 one is not, 2 wrong usage.`,
 
 function traceCommand(env: CliEnv): Command {
   return withKubeOptions(new Command("trace"))
-    .description("tell which policy decides about a connection, and why, from the cluster's objects")
+    .description(
+      "tell which policy decides about a connection, and why, from the objects and from the nodes' maps",
+    )
     .requiredOption("--from <end>", "who connects: NAMESPACE/POD, an address, host or world")
     .requiredOption("--to <end>", "who is connected to, likewise")
     .requiredOption("--port <port>", "the receiver's port, e.g. 8080 or 53/UDP; ICMP/8 is a type of ICMP")
+    .option("--no-maps", "ask no agent: judge by the objects alone")
     .option("-o, --output <format>", "json or yaml")
     .addHelpText(
       "after",
       `
 Policies of both ends are asked: the sender's for egress, the receiver's for ingress. A Service is not an end: name the
-pod behind it, as policies do. "host" is the node of the other end.
+pod behind it, as policies do. "host" is the node of the other end. Where agents judge packets, those of both ends are asked
+what is in their kernel maps: objects and maps must agree.
 
 Examples:
   shunt policy trace --from shop/frontend-7d4b --to shop/backend-5c9f --port 8080
   shunt policy trace --from shop/frontend-7d4b --to 192.0.2.10 --port 443/TCP -o json
 
-Exit codes: 0 it was told, 1 an end was not found, 2 wrong usage.`,
+Exit codes: 0 it was told, 1 an end was not found, or objects and maps differ or an agent did not answer, 2 wrong usage.`,
     )
     .action(async (flags: TraceFlags) => (await import("./policy-actions.ts")).tracePolicies(env, flags));
 }

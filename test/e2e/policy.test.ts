@@ -114,6 +114,26 @@ describe("policies in force on two nodes, dual-stack", () => {
     const report = ["policy", "audit-report", "-n", "shop", "-o", "json", ...words];
     return JSON.parse((await cluster.shunt(report)).stdout).denials;
   };
+  const trace = async (from: PodName, ...words: string[]) => {
+    const ends = ["--from", `${places[from].namespace}/${from}`, "--to", "shop/server", "--port", `${port}`];
+    const { exitCode, stdout } = await cluster.shunt(["policy", "trace", ...ends, ...words], {
+      allowFailure: true,
+    });
+    return { exitCode, stdout };
+  };
+  /** The objects' verdict, and what the maps of the receiver's node say about its ingress. */
+  const traced = async (from: PodName) => {
+    const { exitCode, stdout } = await trace(from, "-o", "json");
+    const { verdict, maps } = JSON.parse(stdout);
+    const ingress = maps.find(({ direction }: any) => direction === "ingress");
+    return {
+      exitCode,
+      verdict,
+      node: ingress.node,
+      maps: ingress.decision?.verdict,
+      rule: ingress.decision?.rule,
+    };
+  };
   const everybody = names.slice(1);
   const fromFriend = { from: [{ podSelector: { matchLabels: { app: "friend" } } }] };
 
@@ -155,6 +175,13 @@ describe("policies in force on two nodes, dual-stack", () => {
       }),
     );
     await onlyReachedBy("friend");
+    assert.deepEqual(await traced("friend"), {
+      ...{ exitCode: 0, verdict: "allowed", node: near, maps: "allowed" },
+      rule: "NetworkPolicy shop/allow spec.ingress[0]",
+    });
+    const { rule, ...stranger } = await traced("stranger");
+    assert.deepEqual(stranger, { exitCode: 0, verdict: "denied", node: near, maps: "denied" });
+    assert.match(rule, /^NetworkPolicy shop\/(allow|deny)$/);
     const fromTeam = { from: [{ namespaceSelector: { matchLabels: { team: "a" } } }] };
     await cluster.apply(
       policy("team", { podSelector: { matchLabels: { app: "server" } }, ingress: [fromTeam] }),
@@ -210,6 +237,7 @@ describe("policies in force on two nodes, dual-stack", () => {
     await onlyReachedBy();
     await setMode("audit");
     await onlyReachedBy(...everybody);
+    assert.match((await trace("stranger")).stdout, /denied, and let through: only audited/);
     const { stdout } = await nodeExec(name, near, ["curl", "-sf", "http://127.0.0.1:9962/metrics"]);
     assert.match(stdout, /reason="AUDITED"\} [1-9]/);
     const told = await denials();
@@ -240,8 +268,29 @@ describe("policies in force on two nodes, dual-stack", () => {
     assert.equal(await audited(), undefined);
     await setMode("off");
     await onlyReachedBy(...everybody);
+    assert.match((await trace("stranger")).stdout, /policies are off there/);
     await setMode("enforce");
     await onlyReachedBy();
+  });
+
+  test("maps that say something else than the objects are found out", async () => {
+    const pin = ["pinned", "/sys/fs/bpf/shunt/v2/maps/sh_policy_of"];
+    const { stdout } = await nodeExec(name, near, ["bpftool", "-j", "map", "dump", ...pin]);
+    const entries: { key: string[]; value: string[] }[] = JSON.parse(stdout);
+    const judged = entries.filter(({ value }) => value.some((byte) => Number(byte) !== 0));
+    assert.ok(judged.length > 0);
+    const zero = ["0", "0", "0", "0"];
+    for (const { key } of judged)
+      await nodeExec(name, near, ["bpftool", "map", "update", ...pin, "key", ...key, "value", ...zero]);
+    const { exitCode, stdout: said } = await trace("stranger");
+    assert.equal(exitCode, 1);
+    assert.match(
+      said,
+      /maps of \S+-worker, ingress of shop\/server: allowed: .* \(DIFFERS from the objects\)/,
+    );
+    for (const mode of ["audit", "enforce"]) await setMode(mode);
+    await onlyReachedBy();
+    assert.equal((await trace("stranger")).exitCode, 0);
   });
 
   test("what a pod sends is judged too, by where it goes behind a Service", async () => {
