@@ -290,7 +290,7 @@ export class Daemon {
       const { PolicyLayer: Layer } = await import("./policy/policy-layer.ts");
       const { client, nodeName, log } = this.#options;
       this.#policy = new Layer({
-        ...{ client, nodeName, log, ...this.#sources },
+        ...{ client, nodeName, log, ...this.#sources, nodes: this.#nodes },
         datapath: this.#datapath,
         endpoints: this.#endpoints,
         ipcache: this.#ipcache,

@@ -53,7 +53,7 @@ test("pods go where their node's prefix goes, in both families, and addresses of
   const ipcache = new Ipcache(() => map);
   ipcache.setNodes(nodes);
   assert.equal(map.held.size, 4);
-  ipcache.setPods(
+  ipcache.setIdentities(
     new Map([
       ["10.244.2.7", 300],
       ["10.244.9.1", 301],
@@ -69,8 +69,21 @@ test("pods go where their node's prefix goes, in both families, and addresses of
     `10.244.9.1/128 301 ${IPCACHE_IN_CLUSTER} ::`,
     `fd10:244:0:2::7/128 302 ${both} 172.31.0.3`,
   ]);
+  ipcache.setIdentities(
+    new Map([["172.31.0.3", 300]]),
+    new Map([
+      ["172.31.0.3", 7],
+      ["10.244.2.1", 7],
+    ]),
+  );
+  assert.deepEqual(
+    map.words.filter((line) => !/ 0 /.test(line)),
+    [`10.244.2.1/128 7 ${both} 172.31.0.3`, `172.31.0.3/128 7 ${IPCACHE_NODE} 172.31.0.3`],
+    "nodes have numbers too, and keep what else is known of them",
+  );
+  ipcache.setIdentities(new Map([["10.244.2.7", 300]]));
   const before = map.writes;
-  ipcache.setPods(new Map([["10.244.2.7", 300]]));
+  ipcache.setIdentities(new Map([["10.244.2.7", 300]]));
   assert.equal(map.writes, before, "what is as it should be is not written again");
   assert.equal(map.held.size, 5);
   ipcache.setNodes(new Map([...nodes].filter(([, { value }]) => ipcacheEntry.decode(value).flags !== both)));

@@ -19,7 +19,8 @@ const mappedBits = 96;
 export class Ipcache {
   readonly #map: () => IpcacheMap;
   #nodes: ReadonlyMap<string, IpcacheEntry> = new Map();
-  #pods: ReadonlyMap<string, number> = new Map();
+  #identities: ReadonlyMap<string, number> = new Map();
+  #ofNodes: ReadonlySet<string> = new Set();
 
   /** `map` is asked at each use: loading programs again closes the handles of before. */
   constructor(map: () => IpcacheMap) {
@@ -32,9 +33,10 @@ export class Ipcache {
     this.#write();
   }
 
-  /** Identities of pods of other nodes, by address. What is for them goes where their node's prefix goes. */
-  setPods(identities: ReadonlyMap<string, number>): void {
-    this.#pods = identities;
+  /** Identities of other nodes and of their pods, by address. What is for them goes where their node's prefix goes. */
+  setIdentities(pods: ReadonlyMap<string, number>, nodes: ReadonlyMap<string, number> = new Map()): void {
+    this.#identities = new Map([...pods, ...nodes]);
+    this.#ofNodes = new Set(nodes.keys());
     this.#write();
   }
 
@@ -42,13 +44,13 @@ export class Ipcache {
     const wanted = new Map(this.#nodes);
     const lengths = new Set([...this.#nodes.values()].map(({ key }) => ipcacheKey.decode(key).prefixLength));
     const longestFirst = [...lengths].toSorted((a, b) => b - a);
-    for (const [text, identity] of this.#pods) {
+    for (const [text, identity] of this.#identities) {
       const address = addressBytes(text);
       const key = ipcacheKey.encode({ prefixLength: addressBits, address });
       const fewest = addressFamily(text) === "ipv4" ? mappedBits : 0;
       const node = this.#containing(address, longestFirst, fewest);
-      // An address of a node stays one, also where pods have it that are in the node's own network.
-      if (node === undefined || this.#nodes.has(hexOf(key))) continue;
+      // An address of a node stays one, whatever pods say that they have.
+      if (node === undefined || (this.#nodes.has(hexOf(key)) && !this.#ofNodes.has(text))) continue;
       const { flags, tunnelEndpoint } = ipcacheEntry.decode(node.value);
       wanted.set(hexOf(key), { key, value: ipcacheEntry.encode({ flags, tunnelEndpoint, identity }) });
     }

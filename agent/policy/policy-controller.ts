@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseCidr } from "../../lib/addresses.ts";
+import { addressFamily, parseCidr } from "../../lib/addresses.ts";
 import { errorMessage } from "../../lib/errors.ts";
 import { type Informer, objectKey } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
@@ -12,6 +12,7 @@ import type { DenialSources } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
 import { type IdentityAllocator, labelsOfIdentity } from "./identity.ts";
 import { type Parsed, type Policy, pathText } from "./model.ts";
+import { addressesOfNode, apiServerAddresses, NodePeers } from "./node-peers.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
 import { selects } from "./selector.ts";
@@ -22,6 +23,7 @@ export interface PolicyInformers {
   pods: Informer;
   namespaces: Informer;
   identities: Informer;
+  nodes: Informer;
   services: Informer;
   slices: Informer;
   /** Of every kind of policy. */
@@ -55,6 +57,9 @@ export class PolicyController {
   /** What each object says, or said when it could last be used; by uid. */
   #inForce: ReadonlyMap<string, readonly Policy[]> = new Map();
   #prefixes: readonly NumberedPrefix[] = [];
+  readonly #nodePeers = new NodePeers();
+  /** Nodes as the maps have them now. */
+  #nodes: readonly Identity[] = [];
   #nextPrefix = firstPrefixNumber;
   #table: PolicyTable | undefined;
   #workloads: readonly Workload[] = [];
@@ -76,8 +81,12 @@ export class PolicyController {
     this.#log = options.log;
     this.#onDirty = options.onDirty;
     const { policies, ...others } = options.informers;
-    for (const informer of [...policies, ...Object.values(others)])
-      informer.onChange(() => options.onDirty());
+    const { nodes, ...quiet } = others;
+    for (const informer of [...policies, ...Object.values(quiet)]) informer.onChange(() => options.onDirty());
+    // Heartbeats of nodes say nothing to policies.
+    nodes.onChange(({ type, object, previous }) => {
+      if (type !== "modified" || nodeText(object) !== nodeText(previous)) options.onDirty();
+    });
     others.identities.onChange(({ type, object }) => {
       if (type === "deleted") options.identities.forget(labelsOfIdentity(object));
     });
@@ -133,17 +142,31 @@ export class PolicyController {
    * Brings the maps in line. Returns the number of each endpoint by its id, and those of other nodes' pods by address;
    * undefined while something has not been read yet: what was in force stays so.
    */
-  sync(
-    endpoints: readonly Endpoint[],
-  ): { own: ReadonlyMap<number, number>; elsewhere: ReadonlyMap<string, number> } | undefined {
+  sync(endpoints: readonly Endpoint[]):
+    | {
+        own: ReadonlyMap<number, number>;
+        elsewhere: ReadonlyMap<string, number>;
+        nodes: ReadonlyMap<string, number>;
+      }
+    | undefined {
     if (this.#table === undefined || !this.#synced) return undefined;
     const policies = this.#readPolicies();
-    const workloads = new Workloads(this.#informers, selectedKeys(policies));
+    const selectedBy = selectedKeys(policies);
+    const workloads = new Workloads(this.#informers, selectedBy);
+    const nodes = this.#nodePeers.read(this.#informers.nodes.list(), {
+      ...{ ownNode: this.#nodeName, selectedBy },
+      apiServers: apiServerAddresses(this.#informers.slices.list()),
+    });
     this.#workloads = workloads.all;
-    const prefixes = this.#numberPrefixes(policies);
-    // Addresses are looked up by the prefixes of before until those of now are written.
+    const prefixes = this.#numberPrefixes(policies, nodes.apiServersElsewhere);
+    // Addresses are looked up by the numbers of before until those of now are written.
+    const leaving = this.#nodes.filter(({ id }) => nodes.identities.every((one) => one.id !== id));
     const peers = new PeerIndex(
-      [...workloads.identities(), ...new Set([...this.#prefixes, ...prefixes].map(({ peer }) => peer))],
+      [
+        ...workloads.identities(),
+        ...[...nodes.identities, ...leaving],
+        ...new Set([...this.#prefixes, ...prefixes].map(({ peer }) => peer)),
+      ],
       this.#behindService(workloads),
     );
     const judged = new Map<string, [ingress?: CompiledDirection, egress?: CompiledDirection]>();
@@ -172,9 +195,10 @@ export class PolicyController {
     }
     this.#table.apply(wanted, prefixes, kept);
     this.#prefixes = prefixes;
+    this.#nodes = nodes.identities;
     const isJudged = ({ ingress, egress }: EndpointPolicy) => ingress !== undefined || egress !== undefined;
     this.#size = { policies: policies.length, pods: [...wanted.values()].filter(isJudged).length };
-    return { own, elsewhere: workloads.elsewhere(this.#nodeName) };
+    return { own, elsewhere: workloads.elsewhere(this.#nodeName), nodes: nodes.byAddress };
   }
 
   #readPolicies(): Policy[] {
@@ -215,32 +239,47 @@ export class PolicyController {
   }
 
   /** Every prefix that policies name keeps its number as long as one does. */
-  #numberPrefixes(policies: readonly Policy[]): NumberedPrefix[] {
+  #numberPrefixes(policies: readonly Policy[], apiServers: readonly string[]): NumberedPrefix[] {
     const { POLICY_PREFIX_POD, POLICY_PREFIX_WORLD } = policyPrefixKinds;
-    const nameOf = (kind: number, text: string): string => `${kind} ${text}`;
-    const known = new Map(this.#prefixes.map((one) => [nameOf(one.kind, one.cidr.text), one]));
+    const nameOf = (kind: number, text: string, isApiServer: boolean): string =>
+      `${kind} ${text}${isApiServer ? " kube-apiserver" : ""}`;
+    const known = new Map(
+      this.#prefixes.map((one) => [
+        nameOf(one.kind, one.cidr.text, one.peer.labels.has("reserved:kube-apiserver")),
+        one,
+      ]),
+    );
+    const whole = (address: string) =>
+      parseCidr(`${address}/${addressFamily(address) === "ipv4" ? 32 : 128}`);
+    const ofApiServers = apiServers.map(whole);
     const everything = { "0.0.0.0/0": "world-ipv4", "::/0": "world-ipv6" } as const;
     const wanted = new Map<string, NumberedPrefix>();
     const add = (cidr: PrefixIdentity["cidr"], kind: number): void => {
-      const name = nameOf(kind, cidr.text);
-      if (wanted.has(name)) return;
       const isWorld = kind === POLICY_PREFIX_WORLD;
+      const isApiServer = isWorld && ofApiServers.some(({ text }) => text === cidr.text);
+      const name = nameOf(kind, cidr.text, isApiServer);
+      if (wanted.has(name)) return;
       const family = cidr.family === "ipv4" ? "world-ipv4" : "world-ipv6";
-      const whole = isWorld ? everything[cidr.text as keyof typeof everything] : undefined;
+      const all = isWorld ? everything[cidr.text as keyof typeof everything] : undefined;
       const identity =
-        known.get(name)?.identity ?? (whole === undefined ? this.#nextPrefix++ : reservedIdentities[whole]);
+        known.get(name)?.identity ?? (all === undefined ? this.#nextPrefix++ : reservedIdentities[all]);
       const labels = new Map(
         isWorld
           ? [
               ["reserved:world", ""],
               [`reserved:${family}`, ""],
+              ...(isApiServer ? [["reserved:kube-apiserver", ""] as const] : []),
             ]
           : [],
       );
       const made = { kind, cidr, identity, peer: { id: identity, labels, ports: [], cidr } };
       wanted.set(name, known.get(name) ?? made);
     };
-    for (const cidr of [...Object.keys(everything).map(parseCidr), ...namedPrefixes(policies)])
+    for (const cidr of [
+      ...Object.keys(everything).map(parseCidr),
+      ...namedPrefixes(policies),
+      ...ofApiServers,
+    ])
       add(cidr, POLICY_PREFIX_WORLD);
     for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
     return [...wanted.values()];
@@ -266,6 +305,10 @@ export class PolicyController {
       });
   }
 }
+
+/** What policies know of a node. */
+const nodeText = (node: KubeObject | undefined): string =>
+  node === undefined ? "" : JSON.stringify([node.metadata.labels, addressesOfNode(node)]);
 
 /** Why an object cannot be used. */
 function problemOf({ policies, problems }: Parsed): string | undefined {

@@ -62,6 +62,7 @@ export class PolicyLayer {
     datapath: Datapath;
     endpoints: EndpointManager;
     ipcache: Ipcache;
+    nodes: Informer;
     services: Informer;
     slices: Informer;
     onError: (part: string) => void;
@@ -69,7 +70,7 @@ export class PolicyLayer {
     onReport: () => void;
   }) {
     this.#onReport = options.onReport;
-    const { client, nodeName, log, services, slices } = options;
+    const { client, nodeName, log, nodes, services, slices } = options;
     this.#datapath = options.datapath;
     this.#endpoints = options.endpoints;
     this.#ipcache = options.ipcache;
@@ -89,7 +90,7 @@ export class PolicyLayer {
       ...{ log, onError: options.onError },
     });
     this.#controller = new PolicyController({
-      informers: { pods, namespaces, identities: numbers, services, slices, policies },
+      informers: { pods, namespaces, identities: numbers, nodes, services, slices, policies },
       nodeName,
       identities: new IdentityAllocator({
         list: () => numbers.list(),
@@ -222,7 +223,7 @@ export class PolicyLayer {
     const found = this.#controller.sync(this.#endpoints.list());
     if (found === undefined) return undefined;
     this.#endpoints.setIdentities(found.own);
-    this.#ipcache.setPods(found.elsewhere);
+    this.#ipcache.setIdentities(found.elsewhere, found.nodes);
     return found.own;
   }
 }

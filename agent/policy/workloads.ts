@@ -36,20 +36,14 @@ export function forgetMostOfPod(pod: KubeObject): void {
   pod.status = { phase, podIPs };
 }
 
-/** Reserved identities that every policy can name, with the labels of each. */
+/** Reserved identities that are neither nodes nor the world, with the labels of each. */
 function reservedPeers(): Identity[] {
   const one = (...names: (keyof typeof reservedIdentities)[]): Identity => ({
     id: reservedIdentities[names[0]!],
     labels: new Map(names.map((name) => [`reserved:${name}`, ""])),
     ports: [],
   });
-  return [
-    one("host"),
-    one("remote-node"),
-    one("kube-apiserver", "remote-node"),
-    one("health"),
-    one("unmanaged"),
-  ];
+  return [one("health"), one("unmanaged")];
 }
 
 /** All pods and numbers as of now. */
@@ -94,7 +88,7 @@ export class Workloads {
     return this.#numbers.get(text)?.[0];
   }
 
-  /** Whom policies can name, without prefixes. */
+  /** Whom policies can name, without nodes and prefixes. */
   identities(): Identity[] {
     const found = new Map<string, { labels: Labels; ports: Map<string, NamedPort> }>();
     for (const { text, labels, ports } of this.all) {

@@ -3,9 +3,10 @@
 import { type BehindService, type Decision, decide, type End } from "../../agent/policy/decide.ts";
 import { namedPorts, podLabels } from "../../agent/policy/labels.ts";
 import { type Policy, pathText, protocols } from "../../agent/policy/model.ts";
+import { addressesOfNode, apiServerAddresses, labelsOfNode } from "../../agent/policy/node-peers.ts";
 import { selects } from "../../agent/policy/selector.ts";
 import { parsePolicy } from "../../agent/policy/validate.ts";
-import { addressBytes, addressFamily, isAddress } from "../../lib/addresses.ts";
+import { addressBytes, addressFamily, addressText, isAddress } from "../../lib/addresses.ts";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { isNotFound } from "../../lib/kube-errors.ts";
@@ -38,6 +39,7 @@ export class PolicyWorld {
   readonly #slices: readonly KubeObject[];
   readonly #services: readonly KubeObject[];
   readonly #nodes: readonly KubeObject[];
+  readonly #apiServers: ReadonlySet<string>;
 
   private constructor(objects: Record<keyof typeof kinds, KubeObject[]>) {
     const parsed = [...objects.networkPolicies, ...objects.ciliumPolicies, ...objects.clusterPolicies].map(
@@ -55,6 +57,7 @@ export class PolicyWorld {
     this.#slices = objects.slices;
     this.#services = objects.services;
     this.#nodes = objects.nodes;
+    this.#apiServers = apiServerAddresses(objects.slices);
   }
 
   static async read(kube: KubeClient, signal: AbortSignal): Promise<PolicyWorld> {
@@ -75,13 +78,30 @@ export class PolicyWorld {
     return new PolicyWorld(Object.fromEntries(lists) as Record<keyof typeof kinds, KubeObject[]>);
   }
 
-  /** The pod of this name, or with this address. */
+  /** The pod of this name, or with this address of its own. */
   findPod(text: string): KubeObject | undefined {
     return this.#pods.find(
-      ({ metadata, status }) =>
+      ({ metadata, spec, status }) =>
         text === `${metadata.namespace}/${metadata.name}` ||
-        (isAddress(text) && (status?.podIPs ?? []).some(({ ip }: { ip: string }) => ip === text)),
+        (isAddress(text) &&
+          spec?.hostNetwork !== true &&
+          (status?.podIPs ?? []).some(({ ip }: { ip: string }) => ip === text)),
     );
+  }
+
+  /** The labels of the node of this name or with this address, as pods of `seenFrom` know it. */
+  labelsOfNode(
+    of: { name: string } | { address: string },
+    seenFrom: string,
+  ): Map<string, string> | undefined {
+    const node = this.#nodes.find((one) =>
+      "name" in of ? one.metadata.name === of.name : addressesOfNode(one).includes(of.address),
+    );
+    return node && labelsOfNode(node, { own: node.metadata.name === seenFrom, apiServers: this.#apiServers });
+  }
+
+  isApiServer(address: string): boolean {
+    return this.#apiServers.has(address);
   }
 
   nodeAddress(node: string | undefined, family: "ipv4" | "ipv6"): string | undefined {
@@ -236,7 +256,11 @@ function familyOf(...ends: TracedEnd[]): "ipv4" | "ipv6" {
 }
 
 function endOf(world: PolicyWorld, one: TracedEnd, other: TracedEnd, family: "ipv4" | "ipv6"): End {
-  if (one.reserved === "host") return { labels: new Map([["reserved:host", ""]]), ports: [] };
+  const ownNode: string = other.pod?.spec?.nodeName ?? "";
+  if (one.reserved === "host") {
+    const labels = world.labelsOfNode({ name: ownNode }, ownNode) ?? new Map([["reserved:host", ""]]);
+    return { labels, ports: [] };
+  }
   if (one.pod !== undefined) {
     const address = podAddresses(one.pod).find((ip) => addressFamily(ip) === family);
     if (address === undefined)
@@ -250,5 +274,9 @@ function endOf(world: PolicyWorld, one: TracedEnd, other: TracedEnd, family: "ip
     ["reserved:world", ""],
     [`reserved:world-${family}`, ""],
   ]);
-  return { labels, ports: [], ...(one.address !== undefined && { address: addressBytes(one.address) }) };
+  if (one.address === undefined) return { labels, ports: [] };
+  const address = addressText(addressBytes(one.address));
+  const ofNode = world.labelsOfNode({ address }, ownNode);
+  if (world.isApiServer(address)) labels.set("reserved:kube-apiserver", "");
+  return { labels: ofNode ?? labels, ports: [], address: addressBytes(address) };
 }

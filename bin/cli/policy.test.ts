@@ -112,6 +112,17 @@ describe("trace", () => {
         metadata: { name: "back-1", namespace: "shop", labels: { "kubernetes.io/service-name": "back" } },
         endpoints: [{ addresses: ["10.244.2.7"] }],
       },
+      {
+        metadata: { name: "k", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
+        endpoints: [{ addresses: ["172.31.0.2"] }],
+      },
+    ],
+    "/api/v1/nodes": [
+      {
+        metadata: { name: "node", labels: { rack: "a" } },
+        spec: { podCIDRs: ["10.244.3.0/24"] },
+        status: { addresses: [{ type: "InternalIP", address: "172.31.0.2" }] },
+      },
     ],
     "/apis/networking.k8s.io/v1/networkpolicies": [
       {
@@ -133,6 +144,11 @@ describe("trace", () => {
         metadata: { name: "front", namespace: "shop" },
         spec: {
           endpointSelector: { matchLabels: { app: "front" } },
+          ingress: [
+            { fromEntities: ["kube-apiserver"], toPorts: [{ ports: [{ port: "1" }] }] },
+            { fromNodes: [{ matchLabels: { rack: "a" } }], toPorts: [{ ports: [{ port: "2" }] }] },
+            { fromNodes: [{ matchLabels: { rack: "b" } }], toPorts: [{ ports: [{ port: "3" }] }] },
+          ],
           egress: [{ toServices: [{ k8sServiceSelector: { selector: { matchLabels: { tier: "api" } } } }] }],
         },
       },
@@ -202,6 +218,18 @@ allowed
       JSON.parse((await trace("host", "shop/back", "1/UDP", "-o", "json")).out).verdict,
       "allowed",
     );
+  });
+
+  test("an address of a node stands for the node, with its labels and its API server", async () => {
+    const verdicts = async (from: string) =>
+      await Promise.all(
+        ["1", "2", "3"].map(
+          async (port) => JSON.parse((await trace(from, "shop/front", port, "-o", "json")).out).verdict,
+        ),
+      );
+    for (const address of ["172.31.0.2", "10.244.3.1"])
+      assert.deepEqual(await verdicts(address), ["allowed", "allowed", "denied"], address);
+    assert.deepEqual(await verdicts("172.31.0.9"), ["denied", "denied", "denied"]);
   });
 
   for (const [title, words, code, message] of [

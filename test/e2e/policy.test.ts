@@ -230,6 +230,73 @@ describe("policies in force on two nodes, dual-stack", () => {
     await onlyReachedBy(...everybody);
   });
 
+  test("nodes are peers: as entities, by their labels, and where the API server is", async () => {
+    const cilium = (policyName: string, spec: object) =>
+      cluster.apply({
+        apiVersion: "cilium.io/v2",
+        kind: "CiliumNetworkPolicy",
+        metadata: { name: policyName, namespace: "shop" },
+        spec,
+      });
+    const server = { matchLabels: { app: "server" } };
+    const ingressFrom = (peers: object) => cilium("nodes", { endpointSelector: server, ingress: [peers] });
+    /** From a node, over each family. */
+    const nodeReaches = async (node: string): Promise<boolean[]> =>
+      await Promise.all(
+        addresses.get("server")!.map(async (address) => {
+          const curl = ["curl", "-sf", "--max-time", "1", `http://${hostPort(address, port)}/`];
+          return (await nodeExec(name, node, curl, { allowFailure: true })).exitCode === 0;
+        }),
+      );
+    const control = `${name}-control-plane`;
+    const reached = async (...expected: string[]): Promise<void> => {
+      let found: string[] = [];
+      const look = async () => {
+        found = [];
+        for (const node of [far, control]) if ((await nodeReaches(node)).every(Boolean)) found.push(node);
+        return found.join() === expected.join();
+      };
+      await waitFor("nodes to reach it", look, { timeoutMs: 15_000, intervalMs: 300 }).catch(() =>
+        assert.deepEqual(found, expected),
+      );
+    };
+    await ingressFrom({ fromEntities: ["remote-node"] });
+    await onlyReachedBy();
+    await reached(far, control);
+    await ingressFrom({ fromEntities: ["world"] });
+    await reached();
+    await ingressFrom({ fromEntities: ["kube-apiserver"] });
+    await reached(control);
+    await cluster.kubectl(["label", "node", far, "rack=a"]);
+    await ingressFrom({ fromNodes: [{ matchLabels: { rack: "a" } }] });
+    await reached(far);
+    await onlyReachedBy();
+    await cluster.kubectl(["label", "node", far, "rack=b", "--overwrite"]);
+    await reached();
+    await cluster.kubectl(["-n", "shop", "delete", "ciliumnetworkpolicy", "nodes"]);
+    await onlyReachedBy(...everybody);
+
+    const friend = { matchLabels: { app: "friend" } };
+    const asks = async (url: string): Promise<boolean> => {
+      const ask = ["exec", "friend", "--", "curl", "-sk", "--max-time", "2", "-o", "/dev/null", url];
+      return (await cluster.kubectl(["-n", "shop", ...ask], { allowFailure: true })).exitCode === 0;
+    };
+    const [apiServer] = (await cluster.get("service", "kubernetes")).spec.clusterIPs;
+    await cilium("out", { endpointSelector: friend, egress: [{ toEntities: ["kube-apiserver"] }] });
+    await onlyReachedBy("neighbour", "stranger");
+    assert.equal(await asks(`https://${hostPort(apiServer, 443)}/version`), true);
+    await cilium("out", { endpointSelector: friend, egress: [{ toEntities: ["world"] }] });
+    await waitFor(
+      "the API server to be out of reach",
+      async () => !(await asks(`https://${hostPort(apiServer, 443)}/version`)),
+      {
+        timeoutMs: 15_000,
+      },
+    );
+    await cluster.kubectl(["-n", "shop", "delete", "ciliumnetworkpolicy", "out"]);
+    await onlyReachedBy(...everybody);
+  });
+
   test("audit lets everything pass and counts it", async () => {
     await cluster.apply(
       policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),
