@@ -21,7 +21,8 @@ export function objectKey(object: KubeObject): string {
 
 /** Who manages which field: often half of an object. For informers whose objects are only read. */
 export function forgetManagers(object: KubeObject): void {
-  delete object.metadata.managedFields;
+  // Not deleted: that would make a hash table of the metadata, of ten times its size.
+  object.metadata.managedFields = undefined;
 }
 
 /**
@@ -106,18 +107,22 @@ export class Informer<T extends KubeObject = KubeObject> {
   }
 
   async #relist(): Promise<void> {
-    const list = await this.#client.list<T>(this.#path, this.#query);
     const seen = new Set<string>();
-    const kind = list.kind?.endsWith("List") ? list.kind.slice(0, -"List".length) : undefined;
-    for (const object of list.items) {
-      // The server omits them in the items of a list.
-      object.kind ??= kind;
-      object.apiVersion ??= list.apiVersion;
-      seen.add(objectKey(object));
-      this.#store(object);
+    let version: string | undefined;
+    // Each page is prepared before the next is read: what is taken out of objects is never there for all of them.
+    for await (const page of this.#client.pages<T>(this.#path, this.#query)) {
+      const kind = page.kind?.endsWith("List") ? page.kind.slice(0, -"List".length) : undefined;
+      for (const object of page.items) {
+        // The server omits them in the items of a list.
+        object.kind ??= kind;
+        object.apiVersion ??= page.apiVersion;
+        seen.add(objectKey(object));
+        this.#store(object);
+      }
+      version ??= page.metadata.resourceVersion;
     }
     for (const [key, object] of [...this.items]) if (!seen.has(key)) this.#remove(key, object);
-    this.#resourceVersion = list.metadata.resourceVersion;
+    this.#resourceVersion = version;
     this.#synced = true;
     for (const resolve of this.#onSynced.splice(0)) resolve();
   }

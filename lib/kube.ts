@@ -189,17 +189,30 @@ export class KubeClient {
     query: Query = {},
     options: RequestOptions = {},
   ): Promise<KubeList<T>> {
-    let page = await this.get<KubeList<T>>(path, { ...options, query: { limit: 500, ...query } });
-    const all = page;
-    while (page.metadata.continue) {
-      page = await this.get<KubeList<T>>(path, {
+    let all: KubeList<T> | undefined;
+    for await (const page of this.pages<T>(path, query, options))
+      if (all === undefined) all = page;
+      else all.items.push(...page.items);
+    return all!;
+  }
+
+  /** The pages of a list, one after the other: of a large list no more than one need be held. At least one. */
+  async *pages<T = KubeObject>(
+    path: string,
+    query: Query = {},
+    options: RequestOptions = {},
+  ): AsyncGenerator<KubeList<T>, void, void> {
+    let next: string | undefined;
+    do {
+      const from = next === undefined ? {} : { continue: next };
+      const page = await this.get<KubeList<T>>(path, {
         ...options,
-        query: { limit: 500, ...query, continue: page.metadata.continue },
+        query: { limit: 500, ...query, ...from },
       });
-      all.items.push(...page.items);
-    }
-    all.items ??= [];
-    return all;
+      page.items ??= [];
+      next = page.metadata.continue || undefined;
+      yield page;
+    } while (next !== undefined);
   }
 
   create<T = KubeObject>(path: string, body: unknown, query: Query = {}): Promise<T> {
