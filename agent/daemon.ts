@@ -34,6 +34,7 @@ import { ServiceController } from "./service-controller.ts";
 import { ServiceEvents } from "./service-events.ts";
 import { ServiceHealth } from "./service-health.ts";
 import type { ServiceView } from "./service-reader.ts";
+import { forgetMostOfSlice } from "./service-slices.ts";
 import { type ServiceFilter, viewServices } from "./service-view.ts";
 import { SocketCloser } from "./socket-closer.ts";
 import { type NodeStatusReport, reportOf } from "./status-report.ts";
@@ -107,12 +108,13 @@ export class Daemon {
       ipcache: this.#ipcache,
       log,
     });
-    const informer = (path: string, query = {}) => new Informer(client, path, log, query, forgetManagers);
+    const informer = (path: string, query = {}, prepare = forgetManagers) =>
+      new Informer(client, path, log, query, prepare);
     this.#nodes = informer(resourcePath("v1", "nodes"));
     this.#shuntNodes = informer(shuntNodes());
     const sources = {
       services: informer(resourcePath("v1", "services")),
-      slices: informer(resourcePath("discovery.k8s.io/v1", "endpointslices")),
+      slices: informer(resourcePath("discovery.k8s.io/v1", "endpointslices"), {}, forgetMostOfSlice),
       pods: informer(resourcePath("v1", "pods"), { fieldSelector: `spec.nodeName=${nodeName}` }),
     };
     this.#sources = sources;

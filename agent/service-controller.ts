@@ -13,9 +13,8 @@ import {
   type ServiceGroup,
   serviceGroups,
 } from "./service-model.ts";
+import { serviceNameLabel } from "./service-slices.ts";
 import { type GoneSockets, type ServiceMaps, type ServiceProblem, ServiceTable } from "./service-table.ts";
-
-const serviceNameLabel = "kubernetes.io/service-name";
 
 /** Follows Services, EndpointSlices and this node's pods, and keeps the service maps in step. */
 export class ServiceController {
@@ -23,7 +22,7 @@ export class ServiceController {
   #place: Place;
   readonly #log: Logger;
   readonly #dirty = new Set<string>();
-  readonly #slicesOf = new Map<string, Map<string, KubeObject>>();
+  readonly #slicesOf = new Map<string, KubeObject[]>();
   /** Keys of the groups that each source (Service or pod) has in the table. */
   readonly #groupsOf = new Map<string, string[]>();
   readonly #healthChecks = new Map<string, HealthCheck>();
@@ -57,11 +56,12 @@ export class ServiceController {
       for (const slice of previous === undefined ? [object] : [previous, object]) {
         const owner = ownerOf(slice);
         if (owner === undefined) continue;
-        const slices = this.#slicesOf.get(owner) ?? new Map<string, KubeObject>();
+        const others = (this.#slicesOf.get(owner) ?? []).filter(
+          ({ metadata }) => metadata.name !== slice.metadata.name,
+        );
         const isCurrent = type !== "deleted" && slice === object;
-        if (isCurrent) slices.set(objectKey(slice), slice);
-        else slices.delete(objectKey(slice));
-        if (slices.size > 0) this.#slicesOf.set(owner, slices);
+        const slices = isCurrent ? [...others, slice] : others;
+        if (slices.length > 0) this.#slicesOf.set(owner, slices);
         else this.#slicesOf.delete(owner);
         mark(`service ${owner}`);
       }
@@ -182,7 +182,7 @@ export class ServiceController {
         return pod === undefined ? [] : hostPortGroups(pod);
       }
       const service = this.#informers.services.get(key);
-      const slices = [...(this.#slicesOf.get(key)?.values() ?? [])];
+      const slices = this.#slicesOf.get(key) ?? [];
       const check = service === undefined ? undefined : healthCheckOf(service, slices, this.#place);
       if (check === undefined) this.#healthChecks.delete(key);
       else this.#healthChecks.set(key, check);

@@ -8,6 +8,7 @@ import type { KubeObject } from "../lib/kube-object.ts";
 import { createLogger } from "../lib/log.ts";
 import { maglevSize, maglevTable } from "./maglev.ts";
 import { ServiceController } from "./service-controller.ts";
+import { forgetMostOfSlice } from "./service-slices.ts";
 import { type MemoryMaps, memoryMaps, readServices, type SeenService } from "./testing-services.ts";
 
 const log = createLogger(() => undefined);
@@ -96,7 +97,13 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 type ServiceStep = typeof putService extends fc.Arbitrary<infer T> ? T : never;
 type SliceStep = typeof putSlice extends fc.Arbitrary<infer T> ? T : never;
 
-const sliceObject = ({ name, owner, port, protocol, endpoints }: SliceStep): KubeObject => ({
+/** As the agent keeps it. */
+function sliceObject(step: SliceStep): KubeObject {
+  const slice = wholeSlice(step);
+  forgetMostOfSlice(slice);
+  return slice;
+}
+const wholeSlice = ({ name, owner, port, protocol, endpoints }: SliceStep): KubeObject => ({
   metadata: { name, namespace: "default", labels: { "kubernetes.io/service-name": owner } },
   addressType: "IPv4",
   ports: [{ name: "p", port, protocol }],

@@ -4,6 +4,7 @@ import { openLab } from "../agent/datapath-lab.ts";
 import { maps as mapNames } from "../agent/datapath-layout.ts";
 import { ServiceController } from "../agent/service-controller.ts";
 import { serviceGroups } from "../agent/service-model.ts";
+import { forgetMostOfSlice } from "../agent/service-slices.ts";
 import { ServiceTable } from "../agent/service-table.ts";
 import type { Informer } from "../lib/kube-informer.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
@@ -44,6 +45,7 @@ const services: ServiceParts = {
     controller.setMaps(maps);
     return controller;
   },
+  forgetMostOfSlice,
   coalesced: (work, onError) =>
     new Coalesced("services", work, { log, onError: (_name, error) => onError(error) }),
   memoryProcess,

@@ -63,6 +63,8 @@ export interface ServiceParts {
     nodeName: string;
     onDirty: () => void;
   }): ServiceControl;
+  /** Takes out of an EndpointSlice what the agent does not keep of it. */
+  forgetMostOfSlice(slice: KubeObject): void;
   /** Gathers what comes within the agent's delay into one run of `work`. */
   coalesced(work: () => void, onError: (error: unknown) => void): { trigger(): void; stop(): Promise<void> };
   /** Command line, without its folder, of the process whose memory is measured; and what to add to the environment. */

@@ -5,8 +5,15 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 /** An informer's cache that a bench fills in the place of an API server. */
 export class FedInformer {
   readonly items = new Map<string, KubeObject>();
-  readonly synced = true;
+  /** False while a list is being read. */
+  synced = true;
+  readonly #prepare: (object: KubeObject) => void;
   readonly #listeners: ((change: Change) => void)[] = [];
+
+  /** `prepare` as that of the agent's informer. */
+  constructor(prepare: (object: KubeObject) => void = forgetManagers) {
+    this.#prepare = prepare;
+  }
 
   onChange(listener: (change: Change) => void): void {
     this.#listeners.push(listener);
@@ -22,7 +29,7 @@ export class FedInformer {
   }
 
   put(object: KubeObject): void {
-    forgetManagers(object);
+    this.#prepare(object);
     const key = objectKey(object);
     const previous = this.items.get(key);
     this.items.set(key, object);

@@ -13,7 +13,7 @@ import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { ShuntError } from "../../lib/errors.ts";
-import type { KubeObject } from "../../lib/kube-object.ts";
+import type { KubeList, KubeObject } from "../../lib/kube-object.ts";
 import { run } from "../../lib/run.ts";
 import { sleep } from "../../lib/wait.ts";
 import type { BenchContext, ServiceMaps, ServiceParts } from "./bench.ts";
@@ -70,11 +70,15 @@ function writePages(file: string, objects: readonly KubeObject[]): void {
 /** The process's part. `openMaps` loads the programs with their maps below a folder of bpffs. */
 export async function holdServices(
   folder: string,
-  parts: Pick<ServiceParts, "control" | "coalesced">,
+  parts: Pick<ServiceParts, "control" | "coalesced" | "forgetMostOfSlice">,
   openMaps: (pinFolder: string) => ServiceMaps,
 ): Promise<MemoryResult> {
   const maps = openMaps(path.join(folder, bpffs, "shunt"));
-  const sources = { services: new FedInformer(), slices: new FedInformer(), pods: new FedInformer() };
+  const sources = {
+    services: new FedInformer(),
+    slices: new FedInformer(parts.forgetMostOfSlice),
+    pods: new FedInformer(),
+  };
   const work = parts.coalesced(
     () => control.sync(),
     (error) => {
@@ -82,8 +86,13 @@ export async function holdServices(
     },
   );
   const control = parts.control({ sources, maps, nodeName: "n1", onDirty: () => work.trigger() });
-  for (const name of ["services", "slices"] as const)
-    for (const object of await readPages(path.join(folder, name))) sources[name].put(object);
+  for (const name of ["services", "slices"] as const) sources[name].synced = false;
+  for (const name of ["services", "slices"] as const) {
+    for await (const page of readPages(path.join(folder, name)))
+      for (const object of page.items) sources[name].put(object);
+    sources[name].synced = true;
+  }
+  work.trigger();
   await sleep(settleMs);
   await changeSome(sources.slices);
   await sleep(settleMs);
@@ -100,12 +109,9 @@ export async function holdServices(
   };
 }
 
-/** Reads a list as the client does: page by page, then all of it as one array. */
-async function readPages(file: string): Promise<KubeObject[]> {
-  const all: KubeObject[] = [];
-  for await (const page of createInterface({ input: createReadStream(file) }))
-    all.push(...JSON.parse(page).items);
-  return all;
+/** Reads a list as the client does: page by page. */
+async function* readPages(file: string): AsyncGenerator<KubeList> {
+  for await (const page of createInterface({ input: createReadStream(file) })) yield JSON.parse(page);
 }
 
 /** Puts one slice in twenty anew, as a watch brings it. */
