@@ -171,8 +171,30 @@ export class BpfMap {
     return found;
   }
 
+  /**
+   * The entries as `entries()` has them, for a look at each: an array of a hundred thousand would outlive young garbage
+   * and leave the heap that much larger. Change the map only when it is through.
+   */
+  *each(): Generator<[key: Uint8Array, value: Uint8Array]> {
+    for (const batch of this.#readBatches()) {
+      if (batch === undefined) {
+        yield* this.#entriesOneByOne();
+        return;
+      }
+      for (let index = 0; index < batch.count; index++) yield batch.entry(index);
+    }
+  }
+
   /** Entries, some thousand at a time; `undefined` ends it when the kernel has no batches for this type of map. */
   *batches(): Generator<[Uint8Array, Uint8Array][] | undefined> {
+    for (const batch of this.#readBatches())
+      yield batch && Array.from({ length: batch.count }, (_, index) => batch.entry(index));
+  }
+
+  /** Each batch is to be read before the next: they share their memory. */
+  *#readBatches(): Generator<
+    { count: number; entry: (index: number) => [key: Uint8Array, value: Uint8Array] } | undefined
+  > {
     const { keySize } = this.info;
     const size = Math.min(4096, Math.max(64, this.info.maxEntries));
     const keys = Buffer.alloc(keySize * size);
@@ -186,10 +208,13 @@ export class BpfMap {
         yield undefined;
         return;
       }
-      yield Array.from({ length: wanted.readUInt32LE() }, (_, index) => [
-        Uint8Array.from(keys.subarray(index * keySize, (index + 1) * keySize)),
-        Uint8Array.from(values.subarray(index * this.#valueBytes, (index + 1) * this.#valueBytes)),
-      ]);
+      yield {
+        count: wanted.readUInt32LE(),
+        entry: (index) => [
+          Uint8Array.from(keys.subarray(index * keySize, (index + 1) * keySize)),
+          Uint8Array.from(values.subarray(index * this.#valueBytes, (index + 1) * this.#valueBytes)),
+        ],
+      };
       if (result === -noEntry) return;
     }
   }

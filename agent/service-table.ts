@@ -41,6 +41,8 @@ export interface TableMap extends FlowMap {
   /** Most entries that it takes. */
   readonly capacity: number;
   setMany(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
+  /** The entries, one at a time. */
+  each(): Iterable<[Uint8Array, Uint8Array]>;
 }
 
 /** The maps that the table writes. */
@@ -170,23 +172,23 @@ export class ServiceTable {
       this.#generations.set(id, Math.max(this.#generations.get(id) ?? 0, generation));
       this.#nextId = Math.max(this.#nextId, id + 1);
     };
-    for (const [key, value] of this.#maps.services.entries()) {
+    for (const [key, value] of this.#maps.services.each()) {
       const { id, generation } = serviceLayout.decode(value);
       this.#inherited.set(hex(key), id);
       protocolOf.set(id, serviceKey.decode(key).protocol);
       sawGeneration(id, generation);
     }
-    for (const [key, value] of this.#maps.backends.entries()) {
+    for (const [key, value] of this.#maps.backends.each()) {
       const { serviceId, generation } = backendKey.decode(key);
       const { address, port, id } = backendLayout.decode(value);
       sawGeneration(serviceId, generation);
       this.#numbers.inherit({ address: addressText(address), port }, protocolOf.get(serviceId), id);
     }
-    for (const [key] of this.#maps.maglev.entries()) {
+    for (const [key] of this.#maps.maglev.each()) {
       const { serviceId, generation } = maglevKey.decode(key);
       sawGeneration(serviceId, generation);
     }
-    for (const [key] of this.#maps.members.entries()) {
+    for (const [key] of this.#maps.members.each()) {
       const { serviceId, generation } = memberKey.decode(key);
       sawGeneration(serviceId, generation);
     }
@@ -206,25 +208,14 @@ export class ServiceTable {
 
   /** Removes what no group owns: the rest of an earlier agent. Call it once all groups are known. */
   prune(): { frontends: number; slots: number } {
-    const stale = this.#maps.services.entries().filter(([key]) => !this.#owners.has(hex(key)));
-    this.#maps.services.deleteMany(stale.map(([key]) => key));
+    const stale = keysOf(this.#maps.services, (key) => !this.#owners.has(hex(key)));
+    this.#maps.services.deleteMany(stale);
     const current = new Map([...this.#written.values()].map((written) => [written.id, written]));
     const isOld = ({ serviceId, generation }: { serviceId: number; generation: number }): boolean =>
       current.get(serviceId)?.generation !== generation;
-    const slots = this.#maps.backends.entries().filter(([key]) => isOld(backendKey.decode(key)));
-    const kept = new Set([...current.values()].flatMap(backendNames));
-    const goneBackends = new Set<string>();
-    for (const [key, value] of slots) {
-      const { address, port } = backendLayout.decode(value);
-      const name = backendOf(backendKey.decode(key).serviceId, address, port);
-      if (!kept.has(name)) goneBackends.add(name);
-    }
-    forgetUdpFlows(this.#maps, goneBackends);
-    const keysOf = (map: TableMap, isStale: (key: Uint8Array) => boolean): Uint8Array[] =>
-      map
-        .entries()
-        .map(([key]) => key)
-        .filter(isStale);
+    const slots: Entry[] = [];
+    for (const entry of this.#maps.backends.each()) if (isOld(backendKey.decode(entry[0]))) slots.push(entry);
+    forgetUdpFlows(this.#maps, namesNotIn(current, slots));
     this.#maps.backends.deleteMany(slots.map(([key]) => key));
     this.#maps.maglev.deleteMany(keysOf(this.#maps.maglev, (key) => isOld(maglevKey.decode(key))));
     this.#maps.members.deleteMany(keysOf(this.#maps.members, (key) => isOld(memberKey.decode(key))));
@@ -246,7 +237,7 @@ export class ServiceTable {
    */
   verify(): { mended: string[]; removed: number } {
     const contents = (name: TableName): Map<string, Uint8Array> =>
-      new Map(this.#maps[name].entries().map(([key, value]) => [hex(key), value]));
+      new Map(Array.from(this.#maps[name].each(), ([key, value]) => [hex(key), value]));
     const found = {
       services: contents("services"),
       backends: contents("backends"),
@@ -456,4 +447,25 @@ export class ServiceTable {
     for (const name of ["backends", "maglev", "members", "sourceRanges"] as const)
       maps[name].deleteMany(gone[name]);
   }
+}
+
+function keysOf(map: TableMap, isStale: (key: Uint8Array) => boolean): Uint8Array[] {
+  const stale: Uint8Array[] = [];
+  for (const [key] of map.each()) if (isStale(key)) stale.push(key);
+  return stale;
+}
+
+/** Backends in these slots that their service no longer has (by `backendOf`). */
+function namesNotIn(current: ReadonlyMap<number, Written>, slots: readonly Entry[]): Set<string> {
+  const names = new Set<string>();
+  const kept = new Map<number, Set<string>>();
+  for (const [key, value] of slots) {
+    const { serviceId } = backendKey.decode(key);
+    const { address, port } = backendLayout.decode(value);
+    const written = current.get(serviceId);
+    if (written !== undefined && !kept.has(serviceId)) kept.set(serviceId, new Set(backendNames(written)));
+    const name = backendOf(serviceId, address, port);
+    if (kept.get(serviceId)?.has(name) !== true) names.add(name);
+  }
+  return names;
 }

@@ -29,6 +29,9 @@ class MemoryMap implements TableMap {
   entries(): [Uint8Array, Uint8Array][] {
     return [...this.data].map(([key, value]) => [Buffer.from(key, "hex"), value]);
   }
+  each(): [Uint8Array, Uint8Array][] {
+    return this.entries();
+  }
   setMany(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void {
     for (const [key, value] of entries) {
       this.data.set(hex(key), value);

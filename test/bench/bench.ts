@@ -12,6 +12,7 @@ interface FlowMap {
 interface TableMap extends FlowMap {
   readonly capacity: number;
   setMany(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
+  each(): Iterable<[Uint8Array, Uint8Array]>;
 }
 
 /** Any map of a lab. */
