@@ -52,6 +52,29 @@ describe("the service maps", () => {
     assert.equal(maps.backends.data.size, 2);
   });
 
+  test("many groups are written in parts, each before what leads there", () => {
+    let most = 0;
+    const { setMany } = maps.backends;
+    maps.backends.setMany = (entries) => {
+      assert.equal(maps.services.data.size, 0);
+      most = Math.max(most, entries.length);
+      setMany.call(maps.backends, entries);
+    };
+    for (const map of Object.values(maps)) map.onChange = () => undefined;
+    const addressOf = (net: number, index: number) => `10.${net}.${index >> 8}.${index & 255}`;
+    const expected = Array.from({ length: 1000 }, (_, index): [string, string[]] => [
+      addressOf(96, index),
+      [addressOf(0, index), addressOf(1, index)],
+    ]);
+    table.apply(expected.map(([address, backends]) => group(address, address, backends)));
+    assert.deepEqual(
+      lookup(),
+      Object.fromEntries(expected.map(([address, backends]) => [`${address}:80`, backends])),
+    );
+    assert.ok(most < 500, `${most} slots in one part`);
+    assert.equal(maps.backends.data.size, 2000);
+  });
+
   test("a Service without backends stays, so that connects are refused", () => {
     table.apply([group("a", "10.96.0.1", [])]);
     assert.deepEqual(lookup(), { "10.96.0.1:80": [] });

@@ -101,6 +101,8 @@ class Changes {
 
 const tcp = 6;
 const udp = 17;
+/** Slots made before they are written: 50,000 at once are 25 MiB, and the heap stays as large as it once was. */
+const slotsAtOnce = 256;
 /**
  * Keeps the service maps equal to the groups it was given. A change of backends goes to slots of a new generation,
  * then one write switches each frontend over, then flows to what is gone are forgotten and the old slots go: no
@@ -199,7 +201,10 @@ export class ServiceTable {
     const changes = new Changes();
     const now = new Set(groups.map((group) => group.key));
     for (const key of gone) if (!now.has(key)) this.#remove(key, changes);
-    for (const group of groups) this.#write(group, changes);
+    for (const group of groups) {
+      this.#write(group, changes);
+      if (changes.set.backends.length >= slotsAtOnce) this.#commitContents(changes);
+    }
     // What came free may be what a refused group waits for.
     if (changes.released.size > 0 || changes.gone.backends.length > 0)
       for (const { group } of [...this.#refused.values()]) this.#write(group, changes);
@@ -435,10 +440,16 @@ export class ServiceTable {
   readonly #numberOf = (backend: Backend, protocol: number): number => this.#numbers.of(backend, protocol);
   readonly #useNumber = (backend: Backend, protocol: number): number => this.#numbers.use(backend, protocol);
 
-  #commit({ set, gone, released, goneBackends, goneEndpoints }: Changes): void {
-    const maps = this.#maps;
+  /** What frontends will lead to: nothing looks there before `#commit` writes these. */
+  #commitContents({ set }: Changes): void {
     for (const name of ["backends", "maglev", "members", "sourceRanges"] as const)
-      maps[name].setMany(set[name]);
+      this.#maps[name].setMany(set[name].splice(0));
+  }
+
+  #commit(changes: Changes): void {
+    const maps = this.#maps;
+    const { set, gone, released, goneBackends, goneEndpoints } = changes;
+    this.#commitContents(changes);
     maps.services.setMany(set.services);
     const free = [...released].filter(([key]) => !this.#owners.has(key)).map(([, key]) => key);
     maps.services.deleteMany(free);
