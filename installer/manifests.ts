@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { stringify } from "yaml";
 import type { KubeObject } from "../lib/kube-object.ts";
-import { type JsonSchema, policySchemas } from "../lib/policy-schema.ts";
+import { type JsonSchema, type PolicyKind, policyResources, policySchemas } from "../lib/policy-schema.ts";
 import { VERSION } from "../lib/version.ts";
 import { agentName, configName, namespace } from "./names.ts";
 import type { Values } from "./values.ts";
@@ -130,20 +130,19 @@ export function customResourceDefinitions(): KubeObject[] {
   ];
 }
 
-const ciliumKinds = [
-  {
-    kind: "CiliumNetworkPolicy",
-    plural: "ciliumnetworkpolicies",
-    scope: "Namespaced",
-    shortNames: ["cnp", "ciliumnp"],
-  },
-  {
-    kind: "CiliumClusterwideNetworkPolicy",
-    plural: "ciliumclusterwidenetworkpolicies",
-    scope: "Cluster",
-    shortNames: ["ccnp"],
-  },
-] as const;
+/** Kinds of policies that other projects define: how they are called for short, and whose they are. */
+const policyKinds: { kind: PolicyKind; shortNames: string[]; annotations?: Record<string, string> }[] = [
+  { kind: "CiliumNetworkPolicy", shortNames: ["cnp", "ciliumnp"] },
+  { kind: "CiliumClusterwideNetworkPolicy", shortNames: ["ccnp"] },
+  ...(["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] as const).map((kind) => ({
+    kind,
+    shortNames: [kind === "AdminNetworkPolicy" ? "anp" : "banp"],
+    // Groups below k8s.io need it; this is not their project's own definition.
+    annotations: {
+      "api-approved.kubernetes.io": "unapproved, for clusters that have no definition of it yet",
+    },
+  })),
+];
 
 /** The API server knows metadata itself, and takes no schema of it. */
 const crdSchema = (schema: JsonSchema): JsonSchema => ({
@@ -153,32 +152,32 @@ const crdSchema = (schema: JsonSchema): JsonSchema => ({
 
 /** Kinds of policies that the agent knows and other projects define too: where they are there already, they stay theirs. */
 export function policyDefinitions(): KubeObject[] {
-  return ciliumKinds.map(({ kind, plural, scope, shortNames }) => ({
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: { name: `${plural}.cilium.io`, labels },
-    spec: {
-      group: "cilium.io",
-      scope,
-      names: {
-        kind,
-        listKind: `${kind}List`,
-        plural,
-        singular: kind.toLowerCase(),
-        shortNames: [...shortNames],
+  return policyKinds.map(({ kind, shortNames, annotations }) => {
+    const { apiVersion, plural } = policyResources[kind];
+    const [group, version] = apiVersion.split("/") as [string, string];
+    return {
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: `${plural}.${group}`, labels, ...(annotations === undefined ? {} : { annotations }) },
+      spec: {
+        group,
+        scope: kind === "CiliumNetworkPolicy" ? "Namespaced" : "Cluster",
+        names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase(), shortNames },
+        versions: [
+          {
+            name: version,
+            served: true,
+            storage: true,
+            subresources: { status: {} },
+            additionalPrinterColumns: [
+              { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+            ],
+            schema: { openAPIV3Schema: crdSchema(policySchemas[kind]) },
+          },
+        ],
       },
-      versions: [
-        {
-          name: "v2",
-          served: true,
-          storage: true,
-          subresources: { status: {} },
-          additionalPrinterColumns: [{ name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
-          schema: { openAPIV3Schema: crdSchema(policySchemas[kind]) },
-        },
-      ],
-    },
-  }));
+    };
+  });
 }
 
 /** Only what the agent reads and writes: nothing of Secrets, nothing that creates workloads. */
@@ -199,6 +198,11 @@ export function accessObjects(): KubeObject[] {
         {
           apiGroups: ["cilium.io"],
           resources: ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"],
+          verbs: read,
+        },
+        {
+          apiGroups: ["policy.networking.k8s.io"],
+          resources: ["adminnetworkpolicies", "baselineadminnetworkpolicies"],
           verbs: read,
         },
         { apiGroups: ["shunt.dev"], resources: ["identities"], verbs: [...read, "create", "delete"] },

@@ -133,6 +133,38 @@ const ciliumRule = object({
   description: text,
 });
 
+const podsOf = {
+  namespaces: selector,
+  pods: object({ namespaceSelector: selector, podSelector: selector }, ["namespaceSelector", "podSelector"]),
+};
+const adminPort = object({
+  portNumber: object({ protocol: text, port: portNumber }, ["port"]),
+  portRange: object({ protocol: text, start: portNumber, end: portNumber }, ["start", "end"]),
+  namedPort: text,
+});
+const adminRule = (peers: Record<string, JsonSchema>, key: "from" | "to"): JsonSchema =>
+  object(
+    {
+      name: { type: "string", maxLength: 100 },
+      action: { type: "string", enum: ["Allow", "Deny", "Pass"] },
+      [key]: listOf(object(peers)),
+      ports: listOf(adminPort),
+    },
+    ["action", key],
+  );
+const adminSpec = (more: Record<string, JsonSchema>, required: string[]): JsonSchema =>
+  object(
+    {
+      ...more,
+      subject: object(podsOf),
+      ingress: listOf(adminRule(podsOf, "from")),
+      egress: listOf(
+        adminRule({ ...podsOf, nodes: selector, networks: listOf(text), domainNames: listOf(text) }, "to"),
+      ),
+    },
+    ["subject", ...required],
+  );
+
 const metadata: JsonSchema = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
 const top = (properties: Record<string, JsonSchema>): JsonSchema =>
   object({ apiVersion: text, kind: text, metadata, status: anything, ...properties }, ["metadata"]);
@@ -142,9 +174,26 @@ export const policySchemas = {
   NetworkPolicy: { ...top({ spec: networkPolicySpec }), required: ["metadata", "spec"] },
   CiliumNetworkPolicy: top({ spec: ciliumRule, specs: listOf(ciliumRule) }),
   CiliumClusterwideNetworkPolicy: top({ spec: ciliumRule, specs: listOf(ciliumRule) }),
+  AdminNetworkPolicy: {
+    ...top({ spec: adminSpec({ priority: { type: "integer", minimum: 0, maximum: 1000 } }, ["priority"]) }),
+    required: ["metadata", "spec"],
+  },
+  BaselineAdminNetworkPolicy: { ...top({ spec: adminSpec({}, []) }), required: ["metadata", "spec"] },
 } as const satisfies Record<string, JsonSchema>;
 
 export type PolicyKind = keyof typeof policySchemas;
+
+/** Where the API server has objects of a kind. */
+export const policyResources: Record<PolicyKind, { apiVersion: string; plural: string }> = {
+  NetworkPolicy: { apiVersion: "networking.k8s.io/v1", plural: "networkpolicies" },
+  CiliumNetworkPolicy: { apiVersion: "cilium.io/v2", plural: "ciliumnetworkpolicies" },
+  CiliumClusterwideNetworkPolicy: { apiVersion: "cilium.io/v2", plural: "ciliumclusterwidenetworkpolicies" },
+  AdminNetworkPolicy: { apiVersion: "policy.networking.k8s.io/v1alpha1", plural: "adminnetworkpolicies" },
+  BaselineAdminNetworkPolicy: {
+    apiVersion: "policy.networking.k8s.io/v1alpha1",
+    plural: "baselineadminnetworkpolicies",
+  },
+};
 
 /** The same schema for JSON Schema validators, which refuses fields that it does not name. */
 export function strictSchema(schema: JsonSchema): JsonSchema {

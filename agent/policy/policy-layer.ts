@@ -3,6 +3,7 @@ import { errorMessage, ShuntError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { forgetManagers, Informer } from "../../lib/kube-informer.ts";
 import type { Logger } from "../../lib/log.ts";
+import { policyResources } from "../../lib/policy-schema.ts";
 import { sleep } from "../../lib/wait.ts";
 import { Coalesced } from "../coalesce.ts";
 import type { Modes } from "../config.ts";
@@ -79,11 +80,9 @@ export class PolicyLayer {
     const pods = informer("v1", "pods", forgetMostOfPod);
     const namespaces = informer("v1", "namespaces");
     const numbers = informer("shunt.dev/v1alpha1", "identities");
-    const policies = [
-      informer("networking.k8s.io/v1", "networkpolicies"),
-      informer("cilium.io/v2", "ciliumnetworkpolicies"),
-      informer("cilium.io/v2", "ciliumclusterwidenetworkpolicies"),
-    ];
+    const policies = Object.values(policyResources).map(({ apiVersion, plural }) =>
+      informer(apiVersion, plural),
+    );
     this.#informers = [pods, namespaces, numbers, ...policies];
     this.#work = new Coalesced("policies", () => void this.#sync(), { log, onError: options.onError });
     this.#auditWork = new Coalesced("policy audit", () => this.#lookAtAudit(), {

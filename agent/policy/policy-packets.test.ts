@@ -21,12 +21,11 @@ import type { Policy } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { PolicyTable, type PrefixIdentity } from "./policy-table.ts";
 import {
-  ciliumPolicy,
+  anyPolicies,
   connections,
   endOf,
   isPod,
   labelsOf,
-  networkPolicy,
   type Pod,
   parsed,
   pods,
@@ -254,7 +253,7 @@ describe("policies in the kernel", () => {
 
   test("packets of random policies pass as decide() says, and as what is read from the maps", () => {
     fc.assert(
-      fc.property(fc.array(fc.oneof(networkPolicy, ciliumPolicy), { maxLength: 4 }), (objects) => {
+      fc.property(anyPolicies, (objects) => {
         const policies = parsed(objects);
         node.apply(policies);
         for (const [connection, subject, peer] of testable()) {

@@ -12,6 +12,8 @@ import { parsePolicy } from "./validate.ts";
 const head = {
   np: "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\n",
   cnp: "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: shop}\n",
+  anp: "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: p}\n",
+  banp: "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: BaselineAdminNetworkPolicy\nmetadata: {name: default}\n",
   ccnp: "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: p}\n",
 };
 type Kind = keyof typeof head;
@@ -25,6 +27,7 @@ const policies = (kind: Kind, body: string): Policy[] => {
 describe("what is refused, and where", () => {
   const long = "a".repeat(64);
   const cnp = (rule: string) => `spec: {endpointSelector: {}, ${rule}}`;
+  const admin = (rule: string) => `spec: {priority: 1, subject: {namespaces: {}}, ingress: [${rule}]}`;
   const cases: [title: string, kind: Kind, body: string, problem: RegExp][] = [
     ["no spec", "np", "spec: null", /needs spec/],
     ["a field that is none", "np", "spec: {podSelektor: {}}", /^spec\.podSelektor: there is no such field/],
@@ -259,6 +262,68 @@ describe("what is refused, and where", () => {
       cnp("egress: [{toServices: [{k8sService: {namespace: a}}]}]"),
       /needs serviceName/,
     ],
+    ["an admin's policy without priority", "anp", "spec: {subject: {namespaces: {}}}", /needs priority/],
+    [
+      "a priority that is none",
+      "anp",
+      "spec: {priority: 1001, subject: {namespaces: {}}}",
+      /^spec\.priority: must be <= 1000/,
+    ],
+    ["a subject of nobody", "anp", "spec: {priority: 1, subject: {}}", /one of namespaces and pods/],
+    [
+      "a subject said twice",
+      "banp",
+      "spec: {subject: {namespaces: {}, pods: {namespaceSelector: {}, podSelector: {}}}}",
+      /^spec\.subject: it must have one of/,
+    ],
+    [
+      "an action that is none",
+      "anp",
+      admin("{action: Drop, from: [{namespaces: {}}]}"),
+      /one of Allow, Deny, Pass/,
+    ],
+    [
+      "a baseline that passes",
+      "banp",
+      "spec: {subject: {namespaces: {}}, ingress: [{action: Pass, from: [{namespaces: {}}]}]}",
+      /^spec\.ingress\[0\]\.action: must be one of Allow, Deny$/,
+    ],
+    [
+      "an admin's rule without peers",
+      "anp",
+      admin("{action: Deny, from: []}"),
+      /from: it needs at least one/,
+    ],
+    [
+      "an admin's ingress from nodes",
+      "anp",
+      admin("{action: Deny, from: [{nodes: {}}]}"),
+      /from\[0\]\.nodes: there is no such field/,
+    ],
+    [
+      "an admin's networks",
+      "anp",
+      "spec: {priority: 1, subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [10.0.0.0/8]}]}]}",
+      /^spec\.egress\[0\]\.to\[0\]\.networks: networks are not supported/,
+    ],
+    [
+      "an admin's domain names",
+      "anp",
+      "spec: {priority: 1, subject: {namespaces: {}}, egress: [{action: Allow, to: [{domainNames: [a.example]}]}]}",
+      /names are not supported/,
+    ],
+    [
+      "an admin's port of two kinds",
+      "anp",
+      admin("{action: Deny, from: [{namespaces: {}}], ports: [{namedPort: a, portNumber: {port: 1}}]}"),
+      /one of portNumber, portRange and namedPort/,
+    ],
+    [
+      "an admin's range that ends before it begins",
+      "anp",
+      admin("{action: Deny, from: [{namespaces: {}}], ports: [{portRange: {start: 9, end: 8}}]}"),
+      /portRange\.end: 8 is before its start/,
+    ],
     [
       "a service's two names",
       "cnp",
@@ -482,6 +547,54 @@ test("the admin and baseline tiers go before and after those of namespaces", () 
   assert.deepEqual(
     [4, 5].map((port) => allows(baseline, "ingress", backend, frontend, port)),
     [true, false],
+  );
+});
+
+test("an admin's policy is about pods by their namespaces' labels, in order of priority, and about nodes", () => {
+  const inTeam = (namespace: string, team: string, labels = {}): End => {
+    const { labels: own, ...end } = pod(namespace, labels);
+    return { ...end, labels: new Map([...own, ["k8s:io.cilium.k8s.namespace.labels.team", team]]) };
+  };
+  const [a, b, test] = [inTeam("x", "a"), inTeam("y", "b"), inTeam("z", "b", { env: "test" })];
+  const anp = (name: string, body: string) =>
+    policies("anp", body).map((one) => ({ ...one, name: `AdminNetworkPolicy ${name}` }));
+  const all = [
+    ...anp(
+      "late",
+      "spec: {priority: 9, subject: {namespaces: {matchLabels: {team: a}}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}",
+    ),
+    ...anp(
+      "early",
+      `spec:
+  priority: 3
+  subject: {pods: {namespaceSelector: {matchLabels: {team: a}}, podSelector: {}}}
+  ingress:
+    - {action: Deny, from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {env: test}}}}]}
+    - action: Allow
+      from: [{namespaces: {matchLabels: {team: b}}}]
+      ports: [{portNumber: {port: 80}}, {portRange: {protocol: UDP, start: 7, end: 9}}, {namedPort: dns}]
+  egress: [{action: Deny, to: [{nodes: {matchLabels: {rack: one}}}]}]`,
+    ),
+  ];
+  const judged = (peer: End, port: number, protocol = 6) => allows(all, "ingress", a, peer, port, protocol);
+  assert.deepEqual([judged(b, 80), judged(b, 81), judged(test, 80)], [true, false, false]);
+  assert.deepEqual(
+    [6, 7, 9, 10].map((port) => judged(b, port, 17)),
+    [false, true, true, false],
+  );
+  assert.deepEqual([judged(b, 53, 17), judged(b, 53)], [true, false], "the receiver's port of that name");
+  assert.equal(judged(world("192.0.2.1"), 80), true, "the world is in no namespace");
+  assert.equal(allows(all, "ingress", b, a, 81), true, "other subjects are left alone");
+  const rack = (name: string): End => ({
+    labels: new Map([
+      ["reserved:remote-node", ""],
+      ["node:rack", name],
+    ]),
+    ports: [],
+  });
+  assert.deepEqual(
+    ["one", "two"].map((name) => allows(all, "egress", a, rack(name))),
+    [false, true],
   );
 });
 

@@ -181,6 +181,62 @@ export const ciliumPolicy = fc
     spec,
   }));
 
+const adminPods = fc.oneof(
+  namespaceSelector.map((namespaces) => ({ namespaces })),
+  fc.record({ namespaceSelector, podSelector }).map((one) => ({ pods: one })),
+);
+const adminPort = fc.constantFrom<any>(
+  { portNumber: { protocol: "TCP", port: 80 } },
+  { portNumber: { protocol: "UDP", port: 80 } },
+  { portRange: { protocol: "TCP", start: 70, end: 80 } },
+  { namedPort: "serve" },
+);
+const adminRules = (way: "from" | "to", actions: string[]) =>
+  fc.array(
+    fc.record(
+      {
+        action: fc.constantFrom(...actions),
+        [way]: fc.array(adminPods, { minLength: 1, maxLength: 2 }),
+        ports: fc.array(adminPort, { maxLength: 2 }),
+      },
+      { requiredKeys: ["action", way] },
+    ),
+    { maxLength: 2 },
+  );
+const adminSpec = (actions: string[]) => ({
+  subject: adminPods,
+  ingress: adminRules("from", actions),
+  egress: adminRules("to", actions),
+});
+const adminHead = { apiVersion: "policy.networking.k8s.io/v1alpha1" };
+/** Of one priority there is one: which of two goes first is not said. */
+export const adminPolicies = fc
+  .tuple(
+    fc.uniqueArray(
+      fc.record({ priority: fc.integer({ min: 0, max: 1000 }), ...adminSpec(["Allow", "Deny", "Pass"]) }),
+      { maxLength: 2, selector: ({ priority }) => priority },
+    ),
+    fc.option(fc.record(adminSpec(["Allow", "Deny"])), { nil: undefined }),
+  )
+  .map(([admin, baseline]) => [
+    ...admin.map((spec) => ({
+      ...{ ...adminHead, kind: "AdminNetworkPolicy", metadata: { name: `admin-${spec.priority}` }, spec },
+    })),
+    ...(baseline === undefined
+      ? []
+      : [
+          {
+            ...{ ...adminHead, kind: "BaselineAdminNetworkPolicy", metadata: { name: "default" } },
+            spec: baseline,
+          },
+        ]),
+  ]);
+
+/** Policies of every kind. */
+export const anyPolicies = fc
+  .tuple(fc.array(fc.oneof(networkPolicy, ciliumPolicy), { maxLength: 4 }), adminPolicies)
+  .map(([some, admin]): any[] => [...some, ...admin]);
+
 export function parsed(objects: readonly any[]): Policy[] {
   return objects.flatMap((object) => {
     const { policies, problems } = parsePolicy(object);

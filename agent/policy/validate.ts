@@ -2,7 +2,8 @@
 // Policy objects as anybody may write them: their shape by the schema of their kind, their contents by its parser.
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import { type PolicyKind, policySchemas, strictSchema } from "../../lib/policy-schema.ts";
+import { type PolicyKind, policyResources, policySchemas, strictSchema } from "../../lib/policy-schema.ts";
+import { parseAdminPolicy } from "./admin-policy.ts";
 import { parseCiliumPolicy } from "./cilium-policy.ts";
 import type { Parsed, Path, Problem } from "./model.ts";
 import { parseNetworkPolicy } from "./network-policy.ts";
@@ -11,17 +12,18 @@ const parsers: Record<PolicyKind, (object: KubeObject) => Parsed> = {
   NetworkPolicy: parseNetworkPolicy,
   CiliumNetworkPolicy: parseCiliumPolicy,
   CiliumClusterwideNetworkPolicy: parseCiliumPolicy,
-};
-const groups: Record<PolicyKind, string> = {
-  NetworkPolicy: "networking.k8s.io/v1",
-  CiliumNetworkPolicy: "cilium.io/v2",
-  CiliumClusterwideNetworkPolicy: "cilium.io/v2",
+  AdminNetworkPolicy: parseAdminPolicy,
+  BaselineAdminNetworkPolicy: parseAdminPolicy,
 };
 
 /** Whether objects of this kind are policies that we know. */
 export function isPolicy(object: unknown): object is KubeObject {
   const { kind, apiVersion } = (object ?? {}) as KubeObject;
-  return typeof kind === "string" && Object.hasOwn(groups, kind) && apiVersion === groups[kind as PolicyKind];
+  return (
+    typeof kind === "string" &&
+    Object.hasOwn(policyResources, kind) &&
+    apiVersion === policyResources[kind as PolicyKind].apiVersion
+  );
 }
 
 const ajv = new Ajv({ allErrors: true, strict: true, strictTypes: false });

@@ -11,6 +11,7 @@ import { ShuntError, UsageError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { isNotFound } from "../../lib/kube-errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
+import { policyResources } from "../../lib/policy-schema.ts";
 
 export interface TracedPort {
   protocol: number;
@@ -41,10 +42,8 @@ export class PolicyWorld {
   readonly #nodes: readonly KubeObject[];
   readonly #apiServers: ReadonlySet<string>;
 
-  private constructor(objects: Record<keyof typeof kinds, KubeObject[]>) {
-    const parsed = [...objects.networkPolicies, ...objects.ciliumPolicies, ...objects.clusterPolicies].map(
-      (object) => ({ object, ...parsePolicy(object) }),
-    );
+  private constructor(objects: Record<keyof typeof kinds, KubeObject[]>, policies: readonly KubeObject[]) {
+    const parsed = policies.map((object) => ({ object, ...parsePolicy(object) }));
     this.policies = parsed.flatMap(({ policies }) => policies);
     this.invalid = parsed
       .filter(({ problems }) => problems.length > 0)
@@ -61,21 +60,30 @@ export class PolicyWorld {
   }
 
   static async read(kube: KubeClient, signal: AbortSignal): Promise<PolicyWorld> {
-    const names = Object.keys(kinds) as (keyof typeof kinds)[];
-    const lists = await Promise.all(
-      names.map(async (name): Promise<[string, KubeObject[]]> => {
-        const { group, plural, kind } = kinds[name];
-        try {
-          const { items } = await kube.list(resourcePath(group, plural), {}, { signal });
-          return [name, items.map((item) => ({ ...item, apiVersion: group, kind }))];
-        } catch (error) {
-          // A cluster without Cilium's kinds.
-          if (isNotFound(error)) return [name, []];
-          throw error;
-        }
-      }),
-    );
-    return new PolicyWorld(Object.fromEntries(lists) as Record<keyof typeof kinds, KubeObject[]>);
+    const read = async (apiVersion: string, plural: string, kind: string): Promise<KubeObject[]> => {
+      try {
+        const { items } = await kube.list(resourcePath(apiVersion, plural), {}, { signal });
+        return items.map((item) => ({ ...item, apiVersion, kind }));
+      } catch (error) {
+        // A cluster without others' kinds.
+        if (isNotFound(error)) return [];
+        throw error;
+      }
+    };
+    const [objects, policies] = await Promise.all([
+      Promise.all(
+        Object.entries(kinds).map(async ([name, { group, plural, kind }]) => [
+          name,
+          await read(group, plural, kind),
+        ]),
+      ),
+      Promise.all(
+        Object.entries(policyResources).map(([kind, { apiVersion, plural }]) =>
+          read(apiVersion, plural, kind),
+        ),
+      ),
+    ]);
+    return new PolicyWorld(Object.fromEntries(objects), policies.flat());
   }
 
   /** The pod of this name, or with this address of its own. */
@@ -149,13 +157,6 @@ const kinds = {
   services: { group: "v1", plural: "services", kind: "Service" },
   nodes: { group: "v1", plural: "nodes", kind: "Node" },
   slices: { group: "discovery.k8s.io/v1", plural: "endpointslices", kind: "EndpointSlice" },
-  networkPolicies: { group: "networking.k8s.io/v1", plural: "networkpolicies", kind: "NetworkPolicy" },
-  ciliumPolicies: { group: "cilium.io/v2", plural: "ciliumnetworkpolicies", kind: "CiliumNetworkPolicy" },
-  clusterPolicies: {
-    group: "cilium.io/v2",
-    plural: "ciliumclusterwidenetworkpolicies",
-    kind: "CiliumClusterwideNetworkPolicy",
-  },
 } as const;
 
 export interface Traced {

@@ -17,7 +17,7 @@ export function policyCommand(env: CliEnv): Command {
 function validateCommand(env: CliEnv): Command {
   return new Command("validate")
     .description(
-      "check policies in files: NetworkPolicy, CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy",
+      "check policies in files: NetworkPolicy, AdminNetworkPolicy, CiliumNetworkPolicy and their clusterwide kinds",
     )
     .requiredOption("-f, --filename <file>", "YAML or JSON, repeatable; - is standard input", collect, [])
     .option("-o, --output <format>", "json or yaml")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KubeObject } from "../../lib/kube-object.ts";
+import { policyResources } from "../../lib/policy-schema.ts";
 import type { PolicyDetails } from "./details.ts";
 import type { ClusterSource } from "./source.ts";
 
@@ -36,6 +37,11 @@ const kinds: { path: string; kind: string }[] = [
     kind: "FQDNNetworkPolicy.networking.gke.io",
   },
 ];
+
+/** Kinds that the agent reads, as they are counted. */
+export const usablePolicies: ReadonlySet<string> = new Set(
+  Object.entries(policyResources).map(([kind, { apiVersion }]) => `${kind}.${apiVersion.split("/")[0]}`),
+);
 
 export const standardPolicy = "NetworkPolicy.networking.k8s.io";
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { podMtus } from "../inventory/pod-mtu.ts";
+import { usablePolicies } from "../inventory/policies.ts";
 import type { Inventory } from "../model/inventory.ts";
 import type { AgentSetting, Strategy } from "../model/plan.ts";
 
@@ -65,7 +67,7 @@ export const auditAtFirst = "modes.policy=audit";
 
 /** Policies hold on a switched node as they do on the others. */
 function policyOf({ network, counts }: Inventory): AgentSetting[] {
-  const ours = Object.entries(counts.otherPolicies).filter(([kind]) => kind.endsWith(".cilium.io"));
+  const ours = Object.entries(counts.otherPolicies).filter(([kind]) => usablePolicies.has(kind));
   const count = ours.reduce((sum, [, one]) => sum + one, counts.networkPolicies);
   if (count === 0) return [];
   const policies = count === 1 ? "policy" : "policies";

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { usablePolicies } from "../inventory/policies.ts";
 import type { Finding } from "../model/inventory.ts";
 import { block, type CheckContext, info, warn } from "./check.ts";
-
-/** Kinds that Shunt's policy layer reads, beside the standard one. */
-const ours = new Set(["CiliumNetworkPolicy.cilium.io", "CiliumClusterwideNetworkPolicy.cilium.io"]);
 
 type Words = (policies: string, network: string) => Finding;
 type ByMode = Record<CheckContext["options"]["policy"], Words>;
@@ -59,7 +57,7 @@ export function checkPolicies({ inventory, details, options, movesPods }: CheckC
   const { networkPolicies, otherPolicies } = inventory.counts;
   const { kind: network, enforcesPolicy } = inventory.network;
   const found: Finding[] = [];
-  const usable = Object.entries(otherPolicies).filter(([kind]) => ours.has(kind));
+  const usable = Object.entries(otherPolicies).filter(([kind]) => usablePolicies.has(kind));
   const count = usable.reduce((sum, [, one]) => sum + one, networkPolicies);
   if (count > 0)
     found.push(
@@ -69,14 +67,14 @@ export function checkPolicies({ inventory, details, options, movesPods }: CheckC
       ),
     );
   for (const [kind, count] of Object.entries(otherPolicies)) {
-    if (ours.has(kind)) continue;
+    if (usablePolicies.has(kind)) continue;
     found.push(
       block({
         id: "policy-of-another-kind",
         object: "cluster",
         problem: `${count} objects of ${kind} mean nothing without the old network`,
         remedy:
-          "Write them anew as NetworkPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy, or accept their end: --accept policy-of-another-kind.",
+          "Write them anew as NetworkPolicy, CiliumNetworkPolicy, AdminNetworkPolicy or their clusterwide kinds, or accept their end: --accept policy-of-another-kind.",
       }),
     );
   }

@@ -297,6 +297,34 @@ describe("policies in force on two nodes, dual-stack", () => {
     await onlyReachedBy(...everybody);
   });
 
+  test("an admin's policies go before those of namespaces, and the baseline after them", async () => {
+    const inNamespace = (namespace: string) => ({
+      namespaces: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
+    });
+    const admin = (kind: string, policyName: string, spec: object) =>
+      cluster.apply({
+        ...{ apiVersion: "policy.networking.k8s.io/v1alpha1", kind, metadata: { name: policyName } },
+        spec: { subject: inNamespace("shop"), ...spec },
+      });
+    const from = (action: string, ...peers: object[]) => ({ ingress: [{ action, from: peers }] });
+    await admin("BaselineAdminNetworkPolicy", "default", from("Deny", inNamespace("other")));
+    await onlyReachedBy("friend");
+    await cluster.apply(policy("open", { podSelector: { matchLabels: { app: "server" } }, ingress: [{}] }));
+    await onlyReachedBy(...everybody);
+    const stranger = {
+      pods: { namespaceSelector: {}, podSelector: { matchLabels: { app: "stranger" } } },
+    };
+    await admin("AdminNetworkPolicy", "no-strangers", { priority: 5, ...from("Deny", stranger) });
+    await onlyReachedBy("friend", "neighbour");
+    await admin("AdminNetworkPolicy", "but", { priority: 4, ...from("Pass", inNamespace("other")) });
+    await onlyReachedBy(...everybody);
+    assert.equal((await traced("stranger")).rule, "NetworkPolicy shop/open spec.ingress[0]");
+    await cluster.kubectl(["delete", "adminnetworkpolicies", "--all"]);
+    await cluster.kubectl(["delete", "baselineadminnetworkpolicies", "--all"]);
+    await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
+    await onlyReachedBy(...everybody);
+  });
+
   test("audit lets everything pass and counts it", async () => {
     await cluster.apply(
       policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),

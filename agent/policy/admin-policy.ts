@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy and BaselineAdminNetworkPolicy, as their API reference has them.
+import type { KubeObject } from "../../lib/kube-object.ts";
+import {
+  type Action,
+  type Direction,
+  type Parsed,
+  type Path,
+  type Peer,
+  type PortMatch,
+  type Problem,
+  protocols,
+  type Rule,
+} from "./model.ts";
+import { nodeLabelSource } from "./node-peers.ts";
+import { readPort } from "./ports.ts";
+import { anyPod, exists, labelKeys, readSelector } from "./selector.ts";
+
+const numbers: Record<string, number> = { TCP: protocols.TCP, UDP: protocols.UDP, SCTP: protocols.SCTP };
+const actions: Record<string, Action> = { Allow: "allow", Deny: "deny", Pass: "pass" };
+const lastPriority = 1000;
+/** The only name that a baseline may have: there is one in a cluster. */
+const baselineName = "default";
+
+/** Reads an object whose shape its schema has checked. */
+export function parseAdminPolicy(object: KubeObject): Parsed {
+  const { kind, metadata, spec } = object;
+  const isBaseline = kind === "BaselineAdminNetworkPolicy";
+  const reader = new Reader(isBaseline);
+  if (isBaseline && metadata.name !== baselineName)
+    reader.say(["metadata", "name"], `there is one baseline, and its name is "${baselineName}"`);
+  const priority: number = isBaseline ? 0 : spec.priority;
+  if (!Number.isInteger(priority) || priority < 0 || priority > lastPriority)
+    reader.say(["spec", "priority"], `${priority} is no priority (0–${lastPriority})`);
+  const subject = reader.pods(spec.subject, ["spec", "subject"]);
+  const rules = [...reader.rules("ingress", "from", spec), ...reader.rules("egress", "to", spec)];
+  if (reader.problems.length > 0) return { policies: [], problems: reader.problems };
+  const policy = {
+    ...{ name: `${kind} ${metadata.name}`, tier: isBaseline ? ("baseline" as const) : ("admin" as const) },
+    ...{ priority, subject, ofNodes: false, isolates: { ingress: false, egress: false }, rules },
+  };
+  return { policies: [policy], problems: [] };
+}
+
+class Reader {
+  readonly problems: Problem[] = [];
+  readonly #isBaseline: boolean;
+
+  constructor(isBaseline: boolean) {
+    this.#isBaseline = isBaseline;
+  }
+
+  say(path: Path, message: string): void {
+    this.problems.push({ path, message });
+  }
+
+  /** Pods of namespaces, or some of them: exactly one of both is to be said. */
+  pods({ namespaces, pods }: any, path: Path) {
+    if ((namespaces === undefined) === (pods === undefined))
+      this.say(path, "it must have one of namespaces and pods");
+    const ofNamespace = (raw: unknown, at: Path) =>
+      readSelector(raw, (key) => labelKeys.ofNamespace + key, at, this.problems);
+    if (pods === undefined) return [anyPod, ...ofNamespace(namespaces, [...path, "namespaces"])];
+    return [
+      anyPod,
+      ...ofNamespace(pods.namespaceSelector, [...path, "pods", "namespaceSelector"]),
+      ...readSelector(
+        pods.podSelector,
+        (key) => `k8s:${key}`,
+        [...path, "pods", "podSelector"],
+        this.problems,
+      ),
+    ];
+  }
+
+  rules(direction: Direction, peersKey: "from" | "to", spec: any): Rule[] {
+    return (spec[direction] ?? []).map((raw: any, index: number): Rule => {
+      const path = ["spec", direction, index];
+      const action = actions[raw.action];
+      if (action === undefined || (action === "pass" && this.#isBaseline))
+        this.say([...path, "action"], `must be one of Allow, Deny${this.#isBaseline ? "" : ", Pass"}`);
+      if (raw[peersKey].length === 0) this.say([...path, peersKey], "it needs at least one peer");
+      const ports: any[] = raw.ports ?? [];
+      return {
+        ...{ direction, action: action ?? "deny" },
+        peers: raw[peersKey].flatMap((peer: any, at: number) =>
+          this.#peer(peer, direction, [...path, peersKey, at]),
+        ),
+        ports:
+          ports.length === 0
+            ? undefined
+            : ports.flatMap((port, at) => this.#port(port, [...path, "ports", at])),
+        at: `spec.${direction}[${index}]`,
+      };
+    });
+  }
+
+  #peer(raw: any, direction: Direction, path: Path): Peer[] {
+    for (const [key, why] of [
+      [
+        "networks",
+        "networks are not supported: an address that a rule denies may be of a pod that another allows",
+      ],
+      ["domainNames", "names are not supported"],
+    ] as const)
+      if (raw[key] !== undefined) {
+        this.say([...path, key], why);
+        return [];
+      }
+    if (raw.nodes === undefined || direction === "ingress")
+      return [{ kind: "labels", selector: this.pods(raw, path) }];
+    if (raw.namespaces !== undefined || raw.pods !== undefined)
+      this.say(path, "it must have one of namespaces, pods and nodes");
+    const labels = readSelector(raw.nodes, (key) => nodeLabelSource + key, [...path, "nodes"], this.problems);
+    return ["reserved:host", "reserved:remote-node"].map((label) => ({
+      kind: "labels",
+      selector: [exists(label), ...labels],
+    }));
+  }
+
+  #port({ portNumber, namedPort, portRange }: any, path: Path): PortMatch[] {
+    const said = [portNumber, namedPort, portRange].filter((one) => one !== undefined);
+    if (said.length !== 1) {
+      this.say(path, "it must have one of portNumber, portRange and namedPort");
+      return [];
+    }
+    if (namedPort !== undefined)
+      return readPort({ port: namedPort }, Object.values(numbers), path, this.problems);
+    const [key, { protocol = "TCP" }] =
+      portNumber === undefined ? (["portRange", portRange] as const) : (["portNumber", portNumber] as const);
+    const number = numbers[protocol];
+    if (number === undefined) {
+      this.say([...path, key, "protocol"], `"${protocol}" is none of TCP, UDP, SCTP`);
+      return [];
+    }
+    if (key === "portNumber")
+      return readPort({ port: portNumber.port }, [number], [...path, key], this.problems);
+    if (portRange.end < portRange.start)
+      this.say([...path, key, "end"], `${portRange.end} is before its start`);
+    return readPort(
+      { port: portRange.start, endPort: portRange.end },
+      [number],
+      [...path, key],
+      this.problems,
+    );
+  }
+}
