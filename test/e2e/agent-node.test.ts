@@ -3,10 +3,10 @@
 // that are bare network namespaces, and the CNI plugin called as a container runtime calls it.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { customResourceDefinitions } from "../../installer/manifests.ts";
+import { customResourceDefinitions, policyDefinitions } from "../../installer/manifests.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import { connectKube } from "../../lib/kube-connect.ts";
 import { run } from "../../lib/run.ts";
@@ -42,7 +42,7 @@ describe("the agent alone on a node", () => {
         allowFailure: true,
       });
       assert.equal(result.exitCode, 0, result.stdout.slice(-6000) + result.stderr.slice(-2000));
-      assert.match(result.stdout, /pass 8/);
+      assert.match(result.stdout, /pass 9/);
     });
   });
 });
@@ -54,8 +54,8 @@ if (inside)
     let agent: ChildProcess;
 
     const sh = async (script: string) => (await run("sh", ["-c", script], { allowFailure: true })).stdout;
-    const startAgent = () => {
-      const args = ["bin/agent.ts", "--config", "/run/config.yaml", "--kubeconfig", server.kubeconfig];
+    const startAgent = (kubeconfig = server.kubeconfig) => {
+      const args = ["bin/agent.ts", "--config", "/run/config.yaml", "--kubeconfig", kubeconfig];
       agent = spawn(process.execPath, [...args, "--node-name", "n1", "--cgroup-root", "/run/cgroup"], {
         cwd: root,
         stdio: ["ignore", "ignore", "inherit"],
@@ -99,7 +99,7 @@ if (inside)
     before(async () => {
       server = await startTestApiServer({ serviceCidrs: ["10.96.0.0/16"] });
       kube = await connectKube({ kubeconfig: server.kubeconfig });
-      for (const crd of customResourceDefinitions())
+      for (const crd of [...customResourceDefinitions(), ...policyDefinitions()])
         await kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd);
       const podCIDRs = ["10.244.1.0/24", "fd10:244:0:1::/64"];
       const taints = [{ key: "node.shunt.dev/agent-not-ready", effect: "NoSchedule" }];
@@ -223,6 +223,60 @@ if (inside)
         async () => (await status()).ready === true && (await status()).layers.services.frontends > frontends,
         { timeoutMs: 30_000 },
       );
+    });
+
+    test("policies stay in force with an agent that starts while there is no API server", async () => {
+      const pods = "/api/v1/namespaces/default/pods";
+      const policies = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
+      await kube.create("/api/v1/namespaces/default/serviceaccounts", { metadata: { name: "default" } });
+      const addresses: Record<string, string[]> = {};
+      for (const { podName, addresses: own } of (await status()).endpoints) addresses[podName] = own;
+      for (const name of ["a", "b"]) {
+        await kube.create(pods, {
+          metadata: { name, labels: { app: name } },
+          spec: { nodeName: "n1", containers: [{ name: "c", image: "i" }] },
+        });
+        const podIPs = addresses[name]!.map((ip) => ({ ip }));
+        await kube.patch(`${pods}/${name}/status`, "merge", { status: { phase: "Running", podIPs } });
+      }
+      await kube.create(policies, {
+        ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: "p" } },
+        spec: { podSelector: { matchLabels: { app: "b" } }, policyTypes: ["Ingress"] },
+      });
+      const reaches = async (from: string, to: string): Promise<boolean[]> =>
+        await Promise.all(
+          addresses[to]!.map(async (one) => / 0% packet loss/.test(await inPod(from, `ping -c1 -W1 ${one}`))),
+        );
+      const isolated = [
+        [false, false],
+        [true, true],
+      ];
+      const found = async () => [await reaches("a", "b"), await reaches("b", "a")];
+      await kube.patch("/apis/shunt.dev/v1alpha1/nodes/n1", "merge", { spec: { policy: "enforce" } });
+      await waitFor("the policy", async () => JSON.stringify(await found()) === JSON.stringify(isolated), {
+        timeoutMs: 20_000,
+      });
+      await stopAgent("SIGKILL");
+      const nobody = "/run/no-api-server.kubeconfig";
+      writeFileSync(
+        nobody,
+        readFileSync(server.kubeconfig, "utf8").replace(/server: .*/, "server: https://127.0.0.1:1"),
+      );
+      startAgent(nobody);
+      await waitFor("the agent to answer", async () => (await status()).ready === false, {
+        timeoutMs: 20_000,
+      });
+      for (let looks = 0; looks < 3; looks++) assert.deepEqual(await found(), isolated);
+      await stopAgent("SIGTERM");
+      startAgent();
+      await whenReady();
+      assert.deepEqual(await found(), isolated);
+      await kube.delete(`${policies}/p`);
+      await waitFor("the policy to go", async () => (await found()).flat().every(Boolean), {
+        timeoutMs: 20_000,
+      });
+      await kube.patch("/apis/shunt.dev/v1alpha1/nodes/n1", "merge", { spec: { policy: null } });
+      for (const name of ["a", "b"]) await kube.delete(`${pods}/${name}`);
     });
 
     test("pods that come and go, crash or vanish leave nothing", async () => {
