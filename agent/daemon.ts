@@ -30,8 +30,10 @@ import { NodeReconciler } from "./node-reconciler.ts";
 import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
 import { visibleNetns } from "./pod-link.ts";
 import type { PolicyLayer, PolicyReport } from "./policy/policy-layer.ts";
+import { noPolicies, viewEndpoint } from "./policy/policy-views.ts";
+import { ProblemEvents } from "./problem-events.ts";
 import { ServiceController } from "./service-controller.ts";
-import { ServiceEvents } from "./service-events.ts";
+import { eventOfService } from "./service-events.ts";
 import { ServiceHealth } from "./service-health.ts";
 import type { ServiceView } from "./service-reader.ts";
 import { forgetMostOfSlice } from "./service-slices.ts";
@@ -63,7 +65,7 @@ export class Daemon {
   readonly #services: ServiceController;
   readonly #serviceHealth: ServiceHealth;
   readonly #socketCloser: SocketCloser;
-  readonly #serviceEvents: ServiceEvents;
+  readonly #serviceEvents: ProblemEvents;
   readonly #metrics: AgentMetrics;
   readonly #cni: CniServer;
   readonly #nodes: Informer;
@@ -137,7 +139,7 @@ export class Daemon {
       onGone: (gone) => this.#socketCloser.gone(gone),
     });
     this.#serviceHealth = new ServiceHealth({ log, nodePort: options.config.proxyHealthPort });
-    this.#serviceEvents = new ServiceEvents(client);
+    this.#serviceEvents = new ProblemEvents(client);
     this.#metrics = new AgentMetrics({
       datapath: this.#datapath,
       endpoints: this.#endpoints,
@@ -167,6 +169,9 @@ export class Daemon {
         services: (filter) => this.#servicesInMaps(filter),
         trace: (request) => this.#policy?.trace(request) ?? { mode: "off" },
         denials: () => (this.#datapath.loaded ? (this.#policy?.denials() ?? []) : undefined),
+        policies: () => this.#policy?.policyViews() ?? noPolicies(this.#modes.policy),
+        endpoints: () =>
+          this.#policy?.endpointViews() ?? this.#endpoints.list().map((one) => viewEndpoint(one)),
         metrics: this.#metrics.registry,
       },
     );
@@ -390,7 +395,7 @@ export class Daemon {
     if (object === undefined) return;
     const report = this.#report();
     const text = JSON.stringify(report);
-    await this.#serviceEvents.tell(this.#services.problems);
+    await this.#serviceEvents.tell(this.#services.problems.map(eventOfService));
     if (text === this.#reported) return;
     const previous: Condition[] = object.status?.conditions ?? [];
     const conditions = stampConditions(report.conditions, previous, new Date());

@@ -36,6 +36,8 @@ before(async () => {
       },
       trace: ({ pod }) => ({ mode: pod === "a/b" ? "enforce" : "off" }),
       denials: () => (loaded ? [] : undefined),
+      policies: () => ({ mode: "off", policies: [] }),
+      endpoints: () => [],
       metrics: { contentType: "text/plain", metrics: async () => "" },
     },
   );

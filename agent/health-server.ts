@@ -5,6 +5,7 @@ import type { Logger } from "../lib/log.ts";
 import { sleep } from "../lib/wait.ts";
 import type { DenialView } from "./policy/denials.ts";
 import { type LiveTrace, parseTraceRequest, type TraceRequest } from "./policy/live-trace.ts";
+import type { EndpointView, NodePolicies } from "./policy/policy-views.ts";
 import type { ServiceView } from "./service-reader.ts";
 import type { ServiceFilter } from "./service-view.ts";
 
@@ -28,6 +29,10 @@ interface AgentFacts {
   denials(): DenialView[] | undefined;
   /** What the maps say about a connection. */
   trace(request: TraceRequest): LiveTrace;
+  /** Which policies are in force. */
+  policies(): NodePolicies;
+  /** By which policies the node's pods are judged. */
+  endpoints(): EndpointView[];
   metrics: { contentType: string; metrics(): Promise<string> };
 }
 
@@ -42,21 +47,20 @@ export function serveAgent(
     serveHttp({ host, port, log, signal }, (path) =>
       Object.hasOwn(routes, path) ? routes[path] : undefined,
     ).catch((error) => log.error("cannot listen", { port, error: errorMessage(error) }));
+  const json = (found: unknown): HttpAnswer => ({
+    status: 200,
+    contentType: "application/json",
+    body: JSON.stringify(found),
+  });
   const inMaps = (found: unknown): HttpAnswer =>
-    found === undefined
-      ? text(503, "the kernel programs are not loaded")
-      : { status: 200, contentType: "application/json", body: JSON.stringify(found) };
+    found === undefined ? text(503, "the kernel programs are not loaded") : json(found);
   serve("127.0.0.1", healthPort, {
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
       const { status, message } = facts.ready();
       return status === "True" ? text(200, "ok") : text(503, message);
     },
-    "/status": () => ({
-      status: 200,
-      contentType: "application/json",
-      body: JSON.stringify(facts.status()),
-    }),
+    "/status": () => json(facts.status()),
     "/services": async (query) => {
       const namespace = query.get("namespace") ?? undefined;
       return inMaps(await facts.services({ namespace, name: query.get("name") ?? undefined }));
@@ -66,6 +70,8 @@ export function serveAgent(
       return request === undefined ? text(400, "not a connection") : inMaps(facts.trace(request));
     },
     "/policy/denials": () => inMaps(facts.denials()),
+    "/policy/policies": () => json(facts.policies()),
+    "/policy/endpoints": () => json(facts.endpoints()),
   });
   serve("::", metricsPort, {
     "/metrics": async () => ({

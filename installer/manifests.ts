@@ -171,6 +171,7 @@ export function policyDefinitions(): KubeObject[] {
             subresources: { status: {} },
             additionalPrinterColumns: [
               { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+              { name: "Valid", type: "string", jsonPath: ".status.conditions[?(@.type=='Valid')].status" },
             ],
             schema: { openAPIV3Schema: crdSchema(policySchemas[kind]) },
           },
@@ -204,6 +205,16 @@ export function accessObjects(): KubeObject[] {
           apiGroups: ["policy.networking.k8s.io"],
           resources: ["adminnetworkpolicies", "baselineadminnetworkpolicies"],
           verbs: read,
+        },
+        {
+          apiGroups: ["cilium.io"],
+          resources: ["ciliumnetworkpolicies/status", "ciliumclusterwidenetworkpolicies/status"],
+          verbs: ["patch"],
+        },
+        {
+          apiGroups: ["policy.networking.k8s.io"],
+          resources: ["adminnetworkpolicies/status", "baselineadminnetworkpolicies/status"],
+          verbs: ["patch"],
         },
         { apiGroups: ["shunt.dev"], resources: ["identities"], verbs: [...read, "create", "delete"] },
         { apiGroups: ["shunt.dev"], resources: ["nodes"], verbs: [...read, "create", "update", "patch"] },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addressFamily, parseCidr } from "../../lib/addresses.ts";
 import { errorMessage } from "../../lib/errors.ts";
-import { type Informer, objectKey } from "../../lib/kube-informer.ts";
+import { type Change, type Informer, objectKey } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Logger } from "../../lib/log.ts";
 import { policyPrefixKinds } from "../datapath-layout.ts";
@@ -11,7 +11,7 @@ import type { BehindService } from "./decide.ts";
 import type { DenialSources } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
 import { type IdentityAllocator, labelsOfIdentity } from "./identity.ts";
-import { type Parsed, type Policy, pathText } from "./model.ts";
+import { type Labels, type Parsed, type Policy, pathText } from "./model.ts";
 import { addressesOfNode, apiServerAddresses, NodePeers } from "./node-peers.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
@@ -37,6 +37,25 @@ export interface PolicyProblem {
   message: string;
 }
 
+/** A policy object, and what of it packets are judged by. */
+export interface PolicyState {
+  object: KubeObject;
+  /** Why it cannot be used, the same on every node; undefined when it can. */
+  problem: string | undefined;
+  /** What packets are judged by: what it says, or said when it could last be used. undefined: nothing of it. */
+  judgedBy: readonly Policy[] | undefined;
+  /** `judgedBy` is what the object says now. */
+  inForce: boolean;
+}
+
+/** What policies know of an endpoint. */
+export interface EndpointJudgement {
+  labels: Labels;
+  identity: number | undefined;
+  /** The endpoint's entry in the map sh_policy_of. */
+  word: number;
+}
+
 /** Numbers of prefixes are this node's own: from here on, as Cilium has them. */
 const firstPrefixNumber = 1 << 24;
 
@@ -56,13 +75,15 @@ export class PolicyController {
   readonly #parsed = new WeakMap<KubeObject, Parsed>();
   /** What each object says, or said when it could last be used; by uid. */
   #inForce: ReadonlyMap<string, readonly Policy[]> = new Map();
+  /** The same, as it came into the maps. */
+  #applied: ReadonlyMap<string, readonly Policy[]> = new Map();
   #prefixes: readonly NumberedPrefix[] = [];
   readonly #nodePeers = new NodePeers();
   /** Nodes as the maps have them now. */
   #nodes: readonly Identity[] = [];
   #nextPrefix = firstPrefixNumber;
   #table: PolicyTable | undefined;
-  #workloads: readonly Workload[] = [];
+  #workloads: Workloads;
   #audit = true;
   #problems: readonly PolicyProblem[] = [];
   #size: { policies: number; pods: number } | undefined;
@@ -81,8 +102,13 @@ export class PolicyController {
     this.#log = options.log;
     this.#onDirty = options.onDirty;
     const { policies, ...others } = options.informers;
+    this.#workloads = new Workloads(options.informers, new Set());
     const { nodes, ...quiet } = others;
-    for (const informer of [...policies, ...Object.values(quiet)]) informer.onChange(() => options.onDirty());
+    for (const informer of Object.values(quiet)) informer.onChange(() => options.onDirty());
+    for (const informer of policies)
+      informer.onChange((change) => {
+        if (!this.#saysTheSame(change)) options.onDirty();
+      });
     // Heartbeats of nodes say nothing to policies.
     nodes.onChange(({ type, object, previous }) => {
       if (type !== "modified" || nodeText(object) !== nodeText(previous)) options.onDirty();
@@ -102,11 +128,32 @@ export class PolicyController {
     return this.#size;
   }
 
+  /** All policy objects, as of the last `sync`; undefined until all was read. */
+  states(): PolicyState[] | undefined {
+    if (this.#size === undefined) return undefined;
+    return this.#informers.policies.flatMap((informer) =>
+      informer.list().flatMap((object): PolicyState[] => {
+        const parsed = this.#parsed.get(object);
+        if (parsed === undefined) return [];
+        const judgedBy = this.#applied.get(uidOf(object));
+        return [{ object, problem: problemOf(parsed), judgedBy, inForce: judgedBy === parsed.policies }];
+      }),
+    );
+  }
+
+  /** The pod of an endpoint with its number and what it is judged by, as of the last `sync`. */
+  judgementOf(endpoint: Endpoint): EndpointJudgement | undefined {
+    const workload = workloadOf(endpoint, this.#workloads.all);
+    if (workload === undefined) return undefined;
+    const { labels, text } = workload;
+    return { labels, identity: this.#workloads.numberOf(text), word: this.#table?.wordOf(endpoint.id) ?? 0 };
+  }
+
   /** What a reader of denials asks, as of the last `sync`. */
   denialSources(endpoints: readonly Endpoint[]): DenialSources {
     const byId = new Map(endpoints.map((one) => [one.id, `${one.podNamespace}/${one.podName}`]));
     const byAddress = new Map(
-      this.#workloads.flatMap(({ key, addresses }) => addresses.map((one) => [one, key])),
+      this.#workloads.all.flatMap(({ key, addresses }) => addresses.map((one) => [one, key])),
     );
     return {
       endpoint: (id) => {
@@ -131,6 +178,17 @@ export class PolicyController {
     }
     this.#table = undefined;
     this.#size = undefined;
+    this.#applied = new Map();
+  }
+
+  /** Whether only the status or what policies do not look at has changed: nothing is to be done then. */
+  #saysTheSame({ type, object, previous }: Change): boolean {
+    const { generation } = object.metadata;
+    const parsed = previous === undefined ? undefined : this.#parsed.get(previous);
+    if (type !== "modified" || parsed === undefined || generation === undefined) return false;
+    if (generation !== previous?.metadata.generation) return false;
+    this.#parsed.set(object, parsed);
+    return true;
   }
 
   get #synced(): boolean {
@@ -157,7 +215,7 @@ export class PolicyController {
       ...{ ownNode: this.#nodeName, selectedBy },
       apiServers: apiServerAddresses(this.#informers.slices.list()),
     });
-    this.#workloads = workloads.all;
+    this.#workloads = workloads;
     const prefixes = this.#numberPrefixes(policies, nodes.apiServersElsewhere);
     // Addresses are looked up by the numbers of before until those of now are written.
     const leaving = this.#nodes.filter(({ id }) => nodes.identities.every((one) => one.id !== id));
@@ -196,6 +254,7 @@ export class PolicyController {
     this.#table.apply(wanted, prefixes, kept);
     this.#prefixes = prefixes;
     this.#nodes = nodes.identities;
+    this.#applied = this.#inForce;
     const isJudged = ({ ingress, egress }: EndpointPolicy) => ingress !== undefined || egress !== undefined;
     this.#size = { policies: policies.length, pods: [...wanted.values()].filter(isJudged).length };
     return { own, elsewhere: workloads.elsewhere(this.#nodeName), nodes: nodes.byAddress };
@@ -210,7 +269,7 @@ export class PolicyController {
         const parsed = known ?? parsePolicy(object);
         this.#parsed.set(object, parsed);
         const why = problemOf(parsed);
-        const uid = object.metadata.uid ?? objectKey(object);
+        const uid = uidOf(object);
         if (why === undefined) {
           inForce.set(uid, parsed.policies);
           return parsed.policies;
@@ -309,6 +368,7 @@ export class PolicyController {
 /** What policies know of a node. */
 const nodeText = (node: KubeObject | undefined): string =>
   node === undefined ? "" : JSON.stringify([node.metadata.labels, addressesOfNode(node)]);
+const uidOf = (object: KubeObject): string => object.metadata.uid ?? objectKey(object);
 
 /** Why an object cannot be used. */
 function problemOf({ policies, problems }: Parsed): string | undefined {

@@ -15,6 +15,14 @@ import { type DenialView, denialText, readDenials } from "./denials.ts";
 import { IdentityAllocator } from "./identity.ts";
 import { type LiveTrace, type TraceRequest, traceMaps } from "./live-trace.ts";
 import { PolicyController, type PolicyProblem } from "./policy-controller.ts";
+import { PolicyStatuses } from "./policy-statuses.ts";
+import {
+  type EndpointView,
+  type NodePolicies,
+  noPolicies,
+  viewEndpoint,
+  viewPolicy,
+} from "./policy-views.ts";
 import { forgetMostOfPod } from "./workloads.ts";
 
 /** For so long a pod's start waits for its labels. */
@@ -50,6 +58,7 @@ export class PolicyLayer {
   readonly #informers: Informer[];
   readonly #work: Coalesced;
   readonly #auditWork: Coalesced;
+  readonly #statuses: PolicyStatuses;
   #runs: Promise<void>[] = [];
   #mode: Modes["policy"] = "off";
   #error: string | undefined;
@@ -99,6 +108,11 @@ export class PolicyLayer {
       log,
       onDirty: () => this.#work.trigger(),
     });
+    this.#statuses = new PolicyStatuses({
+      ...{ client, nodeName, log, nodeCount: () => nodes.items.size, onError: options.onError },
+      states: () => this.#controller.states(),
+    });
+    for (const one of policies) one.onChange(() => this.#statuses.trigger());
   }
 
   /** What is in force, and what is not. */
@@ -136,6 +150,30 @@ export class PolicyLayer {
     return readDenials(this.#datapath.map("sh_policy_denials"), sources);
   }
 
+  /** Which policies are in force on this node. */
+  policyViews(): NodePolicies {
+    if (this.#mode === "off") return noPolicies("off");
+    const { problem } = this.report;
+    const judged = this.#endpoints.list().flatMap((one) => {
+      const labels = this.#controller.judgementOf(one)?.labels;
+      return labels === undefined ? [] : [{ pod: `${one.podNamespace}/${one.podName}`, labels }];
+    });
+    const policies = (this.#controller.states() ?? []).map((state) => viewPolicy(state, judged));
+    return { mode: this.#mode, ...(problem === undefined ? {} : { problem }), policies };
+  }
+
+  /** By which policies this node's pods are judged. */
+  endpointViews(): EndpointView[] {
+    const states = this.#controller.states() ?? [];
+    return this.#endpoints
+      .list()
+      .map((one) =>
+        this.#mode === "off"
+          ? viewEndpoint(one)
+          : viewEndpoint(one, this.#controller.judgementOf(one), states),
+      );
+  }
+
   /** Follows the API server until the signal aborts. */
   run(signal: AbortSignal): void {
     this.#runs = this.#informers.map((informer) => informer.run(signal));
@@ -149,7 +187,7 @@ export class PolicyLayer {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#work.stop(), this.#auditWork.stop()]);
+    await Promise.all([this.#work.stop(), this.#auditWork.stop(), this.#statuses.stop()]);
     await Promise.all(this.#runs);
   }
 
@@ -223,6 +261,7 @@ export class PolicyLayer {
     if (found === undefined) return undefined;
     this.#endpoints.setIdentities(found.own);
     this.#ipcache.setIdentities(found.elsewhere, found.nodes);
+    this.#statuses.trigger();
     return found.own;
   }
 }

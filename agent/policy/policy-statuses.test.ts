@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// What agents write into policy objects, and that one of them does.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { policyDefinitions } from "../../installer/manifests.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
+import { Informer } from "../../lib/kube-informer.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
+import { createLogger } from "../../lib/log.ts";
+import { sleep, waitFor } from "../../lib/wait.ts";
+import { make } from "../../migrate/compare/testing.ts";
+import { connectWith, credentialsOf } from "../../migrate/engine/testing.ts";
+import { startTestApiServer, type TestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
+import { pathText } from "./model.ts";
+import type { PolicyState } from "./policy-controller.ts";
+import { PolicyStatuses } from "./policy-statuses.ts";
+import { parsePolicy } from "./validate.ts";
+
+const cilium = (name?: string) => resourcePath("cilium.io/v2", "ciliumnetworkpolicies", "default", name);
+const native = (name?: string) => resourcePath("networking.k8s.io/v1", "networkpolicies", "default", name);
+const log = createLogger(() => undefined);
+let folder: string;
+let server: TestApiServer;
+let kube: KubeClient;
+let stop: AbortController;
+let agents: Agent[];
+let running: Promise<void>[];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "shunt-policy-status-"));
+  server = await startTestApiServer({ dataDir: folder });
+  kube = connectWith(credentialsOf(server.kubeconfig));
+  for (const definition of policyDefinitions()) await make(kube, definition);
+  await waitFor("the kinds", async () => (await kube.find(cilium())) !== undefined, { timeoutMs: 10_000 });
+  stop = new AbortController();
+  agents = [];
+  running = [];
+});
+afterEach(async () => {
+  stop.abort();
+  for (const { statuses, client } of agents) {
+    await statuses.stop();
+    client.close();
+  }
+  await Promise.all(running);
+  kube.close();
+  await server.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** A node's agent, as far as it says what policies are; it counts what it writes. */
+interface Agent {
+  statuses: PolicyStatuses;
+  client: KubeClient;
+  writes: string[];
+  events: string[];
+}
+
+/** `knewBefore`: whether an earlier version of an object is in force on the node. */
+function startAgent(nodeName: string, knewBefore = false): Agent {
+  const client = connectWith(credentialsOf(server.kubeconfig));
+  const agent: Agent = { client, writes: [], events: [], statuses: undefined as any };
+  const send = client.request.bind(client);
+  client.request = async (method, path, options) => {
+    const answer = await send<any>(method, path, options);
+    if (method === "PATCH") agent.writes.push(path);
+    if (method === "POST") agent.events.push(path);
+    return answer;
+  };
+  const informers = [
+    new Informer(client, resourcePath("cilium.io/v2", "ciliumnetworkpolicies"), log),
+    new Informer(client, resourcePath("policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies"), log),
+    new Informer(client, resourcePath("networking.k8s.io/v1", "networkpolicies"), log),
+  ];
+  const stateOf = (object: KubeObject): PolicyState => {
+    const { problems, policies } = parsePolicy(object);
+    // The API server takes no NetworkPolicy that is wrong: one with fields of later times is played.
+    if (object.kind === "NetworkPolicy")
+      return { object, problem: "spec.later: there is no such field", judgedBy: undefined, inForce: false };
+    if (problems.length === 0) return { object, problem: undefined, judgedBy: policies, inForce: true };
+    const problem = problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; ");
+    return { object, problem, judgedBy: knewBefore ? [] : undefined, inForce: false };
+  };
+  agent.statuses = new PolicyStatuses({
+    ...{ client, nodeName, nodeCount: () => 2, log },
+    states: () => informers.flatMap((informer) => informer.list().map(stateOf)),
+  });
+  for (const informer of informers) {
+    informer.onChange(() => agent.statuses.trigger());
+    running.push(informer.run(stop.signal));
+  }
+  agents.push(agent);
+  return agent;
+}
+
+const cnp = (rule: object) => ({
+  ...{ apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata: { name: "web" } },
+  spec: { endpointSelector: {}, ingress: [rule] },
+});
+const right = { fromEntities: ["world"] };
+const wrong = { fromEntities: ["internet"] };
+const change = (rule: object) => kube.patch(cilium("web"), "merge", { spec: { ingress: [rule] } });
+const conditions = async (): Promise<any[]> => (await kube.get(cilium("web"))).status?.conditions ?? [];
+const valid = async () => (await conditions()).find(({ type }) => type === "Valid");
+const becomes = (status: string, message = /./) =>
+  waitFor(
+    `Valid to be ${status}`,
+    async () => {
+      const found = await valid();
+      return found?.status === status && message.test(found.message);
+    },
+    { timeoutMs: 15_000, intervalMs: 50 },
+  );
+/** Longer than any node waits for the others. */
+const settled = () => sleep(1_500);
+const written = (): number => agents.reduce((sum, { writes }) => sum + writes.length, 0);
+
+test("of two agents one writes, and what is mended is told with its time", async () => {
+  for (const name of ["a", "b"]) startAgent(name);
+  await kube.create(cilium(), cnp(right));
+  await becomes("True", /^Policy validation succeeded$/);
+  await settled();
+  assert.equal(written(), 1);
+  await change(wrong);
+  await becomes("False", /^spec\.ingress\[0\]\.fromEntities\[0\]: /);
+  const { reason, lastTransitionTime, ...rest } = await valid();
+  assert.deepEqual(
+    [reason, Object.keys(rest).toSorted()],
+    ["ValidationFailed", ["message", "status", "type"]],
+  );
+  assert.ok(Date.now() - Date.parse(lastTransitionTime) < 10_000);
+  await change(right);
+  await becomes("True");
+  await settled();
+  assert.equal(written(), 3);
+});
+
+test("what is right already is not written, and conditions of others stay", async () => {
+  await kube.create(cilium(), cnp(right));
+  const foreign = { type: "Synced", status: "True", reason: "Theirs", message: "" };
+  const own = { type: "Valid", status: "True", message: "in other words" };
+  await kube.patch(`${cilium("web")}/status`, "merge", { status: { conditions: [foreign, own], other: 1 } });
+  startAgent("a");
+  await settled();
+  assert.equal(written(), 0);
+  await change(wrong);
+  await becomes("False");
+  assert.deepEqual(
+    (await conditions()).map(({ type, reason }) => [type, reason]),
+    [
+      ["Synced", "Theirs"],
+      ["Valid", "ValidationFailed"],
+    ],
+  );
+  assert.equal((await kube.get(cilium("web"))).status.other, 1);
+});
+
+test("who knows that an earlier version stays in force says so, and nobody takes that back", async () => {
+  const kept = /\(the version before it stays in force on nodes that knew it\)$/;
+  startAgent("new");
+  await kube.create(cilium(), cnp(wrong));
+  await becomes("False", /names of entities|entit|one of/i);
+  assert.doesNotMatch((await valid()).message, kept);
+  startAgent("old", true);
+  await becomes("False", kept);
+  await settled();
+  assert.deepEqual(
+    agents.map(({ writes }) => writes.length),
+    [1, 1],
+  );
+});
+
+test("somebody who insists on another status does not make a storm", async () => {
+  const { writes } = startAgent("a");
+  await kube.create(cilium(), cnp(wrong));
+  const theirs = { status: { conditions: [{ type: "Valid", status: "True", message: "theirs" }] } };
+  const until = performance.now() + 4_000;
+  while (performance.now() < until) {
+    if ((await valid())?.status !== "True") await kube.patch(`${cilium("web")}/status`, "merge", theirs);
+    await sleep(20);
+  }
+  assert.ok(writes.length >= 1 && writes.length <= 3, `${writes.length} writes`);
+});
+
+test("an API server that was away is told later", async () => {
+  await kube.create(cilium(), cnp(right));
+  const agent = startAgent("a");
+  await becomes("True");
+  const send = agent.client.request;
+  let refused = 0;
+  agent.client.request = async (method, path, options) => {
+    if (method === "PATCH" && refused++ < 2) throw new Error("refused");
+    return await send(method, path, options);
+  };
+  await change(wrong);
+  await becomes("False");
+  assert.equal(refused, 3);
+  await server.restart(1_000);
+  await waitFor("the kinds", async () => (await kube.find(cilium("web"))) !== undefined, {
+    timeoutMs: 10_000,
+  });
+  await change(right);
+  await becomes("True");
+});
+
+test("an AdminNetworkPolicy has the condition too", async () => {
+  const anp = (name?: string) =>
+    resourcePath("policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies", undefined, name);
+  startAgent("a");
+  await kube.create(anp(), {
+    ...{ apiVersion: "policy.networking.k8s.io/v1alpha1", kind: "AdminNetworkPolicy" },
+    ...{ metadata: { name: "all" }, spec: { priority: 1, subject: { namespaces: {} } } },
+  });
+  const told = async () => (await kube.get(anp("all"))).status?.conditions?.[0]?.status;
+  await waitFor("its condition", async () => (await told()) === "True", { timeoutMs: 10_000 });
+});
+
+test("a NetworkPolicy that cannot be used gets one Event, whatever the number of nodes", async () => {
+  for (const name of ["a", "b"]) startAgent(name);
+  await kube.create(native(), {
+    ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: "odd" } },
+    spec: { podSelector: {} },
+  });
+  const events = async () => (await kube.list(resourcePath("v1", "events", "default"))).items;
+  await waitFor("the Event", async () => (await events()).length > 0, { timeoutMs: 10_000 });
+  await settled();
+  const [event, ...more] = await events();
+  assert.deepEqual(more, []);
+  assert.deepEqual(
+    [event!.type, event!.reason, event!.involvedObject.kind, event!.involvedObject.name],
+    ["Warning", "NotInForce", "NetworkPolicy", "odd"],
+  );
+  assert.equal(event!.message, "spec.later: there is no such field");
+});
