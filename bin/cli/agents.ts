@@ -7,6 +7,7 @@ import { connectKube, type KubeTarget } from "../../lib/kube-connect.ts";
 import { withDeadline } from "../../lib/wait.ts";
 import { type ExecStream, openExec } from "../../test/connectivity/exec.ts";
 import type { CliEnv } from "./env.ts";
+import { printable } from "./print.ts";
 
 const mostAtOnce = 8;
 
@@ -152,7 +153,7 @@ export async function withAgents<Answer>(
       const asked = await askNodes(nodes, question, take);
       env.signal.throwIfAborted();
       for (const { name, error } of asked)
-        if (error !== undefined) env.stderr.write(`No answer from node ${name}: ${error}\n`);
+        if (error !== undefined) env.stderr.write(`No answer from node ${name}: ${printable(error)}\n`);
       return asked;
     };
     await work({ kube, installation, ask });

@@ -8,7 +8,7 @@ import { checkOutput } from "./options.ts";
 import { type CheckedFile, checkFile } from "./policy-files.ts";
 import { askMaps, mapLines } from "./policy-maps.ts";
 import { mapQuestions, PolicyWorld, parsePort, type Traced, traceConnection } from "./policy-trace.ts";
-import { print } from "./print.ts";
+import { print, printable } from "./print.ts";
 
 export interface ValidateFlags {
   filename: string[];
@@ -75,7 +75,7 @@ export async function tracePolicies(env: CliEnv, flags: TraceFlags): Promise<voi
   try {
     const world = await PolicyWorld.read(kube, env.signal);
     for (const { name, problems } of world.invalid)
-      env.stderr.write(`${name} is not valid and passed over: ${problems}\n`);
+      env.stderr.write(`${printable(`${name} is not valid and passed over: ${problems}`)}\n`);
     const traced = traceConnection(world, flags.from, flags.to, port);
     const questions = flags.maps ? mapQuestions(world, flags.from, flags.to) : [];
     const maps = await askMaps(kube, env.signal, questions, { traced, port });

@@ -8,10 +8,9 @@ import { selects } from "../../agent/policy/selector.ts";
 import { parsePolicy } from "../../agent/policy/validate.ts";
 import { addressBytes, addressFamily, addressText, isAddress } from "../../lib/addresses.ts";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import { type KubeClient, resourcePath } from "../../lib/kube.ts";
-import { isNotFound } from "../../lib/kube-errors.ts";
+import type { KubeClient } from "../../lib/kube.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import { policyResources } from "../../lib/policy-schema.ts";
+import { listKind, listPolicyObjects } from "./policy-objects.ts";
 
 export interface TracedPort {
   protocol: number;
@@ -60,30 +59,13 @@ export class PolicyWorld {
   }
 
   static async read(kube: KubeClient, signal: AbortSignal): Promise<PolicyWorld> {
-    const read = async (apiVersion: string, plural: string, kind: string): Promise<KubeObject[]> => {
-      try {
-        const { items } = await kube.list(resourcePath(apiVersion, plural), {}, { signal });
-        return items.map((item) => ({ ...item, apiVersion, kind }));
-      } catch (error) {
-        // A cluster without others' kinds.
-        if (isNotFound(error)) return [];
-        throw error;
-      }
-    };
     const [objects, policies] = await Promise.all([
       Promise.all(
-        Object.entries(kinds).map(async ([name, { group, plural, kind }]) => [
-          name,
-          await read(group, plural, kind),
-        ]),
+        Object.entries(kinds).map(async ([name, kind]) => [name, await listKind(kube, kind, signal)]),
       ),
-      Promise.all(
-        Object.entries(policyResources).map(([kind, { apiVersion, plural }]) =>
-          read(apiVersion, plural, kind),
-        ),
-      ),
+      listPolicyObjects(kube, signal),
     ]);
-    return new PolicyWorld(Object.fromEntries(objects), policies.flat());
+    return new PolicyWorld(Object.fromEntries(objects), policies);
   }
 
   /** The pod of this name, or with this address of its own. */
@@ -152,11 +134,11 @@ export class PolicyWorld {
 }
 
 const kinds = {
-  pods: { group: "v1", plural: "pods", kind: "Pod" },
-  namespaces: { group: "v1", plural: "namespaces", kind: "Namespace" },
-  services: { group: "v1", plural: "services", kind: "Service" },
-  nodes: { group: "v1", plural: "nodes", kind: "Node" },
-  slices: { group: "discovery.k8s.io/v1", plural: "endpointslices", kind: "EndpointSlice" },
+  pods: { apiVersion: "v1", plural: "pods", kind: "Pod" },
+  namespaces: { apiVersion: "v1", plural: "namespaces", kind: "Namespace" },
+  services: { apiVersion: "v1", plural: "services", kind: "Service" },
+  nodes: { apiVersion: "v1", plural: "nodes", kind: "Node" },
+  slices: { apiVersion: "discovery.k8s.io/v1", plural: "endpointslices", kind: "EndpointSlice" },
 } as const;
 
 export interface Traced {

@@ -4,14 +4,90 @@ import type { CliEnv } from "./env.ts";
 import { collect, withKubeOptions } from "./options.ts";
 import type { TraceFlags, ValidateFlags } from "./policy-actions.ts";
 import type { AuditFlags } from "./policy-audit.ts";
+import type { EndpointFlags, GetFlags, ListFlags } from "./policy-list.ts";
 
-/** `shunt policy`: what network policies say. */
+/** `shunt policy`: what network policies say, and where they are in force. */
 export function policyCommand(env: CliEnv): Command {
   return new Command("policy")
-    .description("check network policies and tell what they say about a connection; read-only")
+    .description("check network policies, tell where they are in force and what they deny; read-only")
+    .addCommand(listCommand(env))
+    .addCommand(getCommand(env))
+    .addCommand(endpointsCommand(env))
     .addCommand(validateCommand(env))
     .addCommand(traceCommand(env))
     .addCommand(auditReportCommand(env));
+}
+
+function listCommand(env: CliEnv): Command {
+  return withKubeOptions(new Command("list"))
+    .description(
+      "list the policies: whether each is valid, on how many nodes it is in force, and for how many pods",
+    )
+    .option("-n, --namespace <name>", "only policies of this namespace")
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+IN FORCE counts nodes that enforce what the object says now; nodes that only audit it are told beside that, and below the
+list each node where it is not in force, with the reason.
+
+Examples:
+  shunt policy list
+  shunt policy list -n shop -o json
+
+Exit codes: 0 it was told, 1 a node did not answer, 2 wrong usage.`,
+    )
+    .action(async (flags: ListFlags) => (await import("./policy-list.ts")).listPolicies(env, flags));
+}
+
+function getCommand(env: CliEnv): Command {
+  return withKubeOptions(new Command("get"))
+    .description(
+      "show one policy: its rules in words, on which nodes it is in force, why not, and for which pods",
+    )
+    .argument(
+      "<policy>",
+      "NAMESPACE/NAME, or NAME of a clusterwide one; KIND/ before it where several have the name",
+    )
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+KIND is networkpolicy (netpol), ciliumnetworkpolicy (cnp), ciliumclusterwidenetworkpolicy (ccnp), adminnetworkpolicy (anp) or
+baselineadminnetworkpolicy (banp).
+
+Examples:
+  shunt policy get shop/backend
+  shunt policy get cnp/shop/backend -o yaml
+  shunt policy get everybody-to-dns
+
+Exit codes: 0 it was told, 1 a node did not answer or there is no such policy, 2 wrong usage.`,
+    )
+    .action(async (policy: string, flags: GetFlags) =>
+      (await import("./policy-list.ts")).getPolicy(env, policy, flags),
+    );
+}
+
+function endpointsCommand(env: CliEnv): Command {
+  return withKubeOptions(new Command("endpoints"))
+    .description(
+      "list the nodes' pods as policies see them: identity, labels, and how each direction is judged",
+    )
+    .option("-n, --namespace <name>", "only pods of this namespace")
+    .option("--node <name>", "ask this node alone")
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+INGRESS and EGRESS: none (no policy isolates the pod or names what it denies), audited or enforced.
+
+Examples:
+  shunt policy endpoints
+  shunt policy endpoints -n shop --node worker-1 -o json
+
+Exit codes: 0 it was told, 1 a node did not answer, 2 wrong usage.`,
+    )
+    .action(async (flags: EndpointFlags) => (await import("./policy-list.ts")).listEndpoints(env, flags));
 }
 
 function validateCommand(env: CliEnv): Command {

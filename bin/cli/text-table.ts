@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import { printable } from "./print.ts";
 
 /** Lines of a table whose columns are as wide as what is in them; numbers stand to the right. */
-export function textTable(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function textTable(heads: readonly string[], texts: readonly (readonly string[])[]): string[] {
+  const rows = texts.map((row) => row.map(printable));
   const widths = heads.map((head, column) =>
     rows.reduce((width, row) => Math.max(width, row[column]!.length), head.length),
   );
