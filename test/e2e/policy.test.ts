@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { NodeDenial } from "../../bin/cli/policy-audit.ts";
+import type { NodeEndpoint } from "../../bin/cli/policy-list.ts";
 import { hostPort } from "../../lib/addresses.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
@@ -134,6 +135,20 @@ describe("policies in force on two nodes, dual-stack", () => {
       rule: ingress.decision?.rule,
     };
   };
+  const endpointOf = async (pod: string): Promise<NodeEndpoint | undefined> => {
+    const { stdout } = await cluster.shunt(["policy", "endpoints", "-n", "shop", "-o", "json"]);
+    return JSON.parse(stdout).endpoints.find((one: NodeEndpoint) => one.pod === pod);
+  };
+  /** Of the CiliumNetworkPolicy shop/cilium: its line by kubectl, and what is told about the nodes. */
+  const toldOfCilium = async (): Promise<{ line: string; nodes: [string, boolean, string, string[]][] }> => {
+    const { stdout: line } = await cluster.kubectl(["-n", "shop", "get", "cnp", "cilium", "--no-headers"]);
+    const { stdout } = await cluster.shunt(["policy", "get", "shop/cilium", "-o", "json"]);
+    const { nodes } = JSON.parse(stdout);
+    return {
+      line,
+      nodes: nodes.map(({ node, inForce, message, pods }: any) => [node, inForce, message, pods]),
+    };
+  };
   const everybody = names.slice(1);
   const fromFriend = { from: [{ podSelector: { matchLabels: { app: "friend" } } }] };
 
@@ -151,6 +166,13 @@ describe("policies in force on two nodes, dual-stack", () => {
       policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),
     );
     await onlyReachedBy();
+    const { addresses: own, identity, labels, ...judged } = (await endpointOf("shop/server"))!;
+    assert.deepEqual(own, addresses.get("server"));
+    assert.deepEqual([identity >= 256, labels["k8s:app"]], [true, "server"]);
+    assert.deepEqual(judged, {
+      ...{ node: near, pod: "shop/server", ingress: "enforced", egress: "none" },
+      policies: ["NetworkPolicy shop/deny"],
+    });
     assert.deepEqual(await reaches("server", addresses.get("server")!), [true, true]);
     for (const address of addresses.get("server")!)
       await nodeExec(name, near, ["curl", "-sf", "--max-time", "2", `http://${hostPort(address, port)}/`]);
@@ -217,6 +239,16 @@ describe("policies in force on two nodes, dual-stack", () => {
     await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
     await cluster.apply(object({ fromEndpoints: [{ matchLabels: { app: "friend" } }] }));
     await onlyReachedBy("friend");
+    const becomes = (status: string) =>
+      waitFor(`VALID to be ${status}`, async () => (await toldOfCilium()).line.trim().endsWith(status), {
+        timeoutMs: 15_000,
+      });
+    await becomes("True");
+    const placed = (await toldOfCilium()).nodes.filter(([node]) => node === near || node === far);
+    assert.deepEqual(placed, [
+      [near, true, "", ["shop/server"]],
+      [far, true, "", []],
+    ]);
     await cluster.apply(object({ fromRequires: [{ matchLabels: { app: "friend" } }] }));
     const health = async () => {
       const { status } = await cluster.get("nodes.shunt.dev", near);
@@ -225,6 +257,15 @@ describe("policies in force on two nodes, dual-stack", () => {
     await waitFor("the problem to be told", async () => /fromRequires.*stays in force/.test(await health()), {
       timeoutMs: 15_000,
     });
+    await becomes("False");
+    const { status } = await cluster.get("-n", "shop", "cnp", "cilium");
+    assert.match(status.conditions[0].message, /fromRequires.*stays in force on nodes that knew it/);
+    for (const [node, inForce, message] of (await toldOfCilium()).nodes) {
+      assert.equal(inForce, false, node);
+      assert.match(message, /fromRequires.*the version before it stays in force/);
+    }
+    const { stdout } = await cluster.shunt(["policy", "list", "-n", "shop"]);
+    assert.match(stdout, /CiliumNetworkPolicy +shop +cilium +False +0\/3 +1 +/);
     await onlyReachedBy("friend");
     await cluster.kubectl(["-n", "shop", "delete", "ciliumnetworkpolicy", "cilium"]);
     await onlyReachedBy(...everybody);
@@ -319,6 +360,9 @@ describe("policies in force on two nodes, dual-stack", () => {
     await admin("AdminNetworkPolicy", "but", { priority: 4, ...from("Pass", inNamespace("other")) });
     await onlyReachedBy(...everybody);
     assert.equal((await traced("stranger")).rule, "NetworkPolicy shop/open spec.ingress[0]");
+    const { stdout } = await cluster.shunt(["policy", "list"]);
+    for (const line of ["AdminNetworkPolicy +- +but", "BaselineAdminNetworkPolicy +- +default"])
+      assert.match(stdout, new RegExp(`^${line} +True +3/3 +2 `, "m"));
     await cluster.kubectl(["delete", "adminnetworkpolicies", "--all"]);
     await cluster.kubectl(["delete", "baselineadminnetworkpolicies", "--all"]);
     await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
@@ -333,6 +377,7 @@ describe("policies in force on two nodes, dual-stack", () => {
     await setMode("audit");
     await onlyReachedBy(...everybody);
     assert.match((await trace("stranger")).stdout, /denied, and let through: only audited/);
+    assert.equal((await endpointOf("shop/server"))!.ingress, "audited");
     const { stdout } = await nodeExec(name, near, ["curl", "-sf", "http://127.0.0.1:9962/metrics"]);
     assert.match(stdout, /reason="AUDITED"\} [1-9]/);
     const told = await denials();
