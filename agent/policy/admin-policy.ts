@@ -12,9 +12,9 @@ import {
   protocols,
   type Rule,
 } from "./model.ts";
-import { nodeLabelSource } from "./node-peers.ts";
+import { nodeLabelSource, nodesWith } from "./node-peers.ts";
 import { readPort } from "./ports.ts";
-import { anyPod, exists, labelKeys, readSelector } from "./selector.ts";
+import { anyPod, labelKeys, readSelector } from "./selector.ts";
 
 const numbers: Record<string, number> = { TCP: protocols.TCP, UDP: protocols.UDP, SCTP: protocols.SCTP };
 const actions: Record<string, Action> = { Allow: "allow", Deny: "deny", Pass: "pass" };
@@ -112,10 +112,7 @@ class Reader {
     if (raw.namespaces !== undefined || raw.pods !== undefined)
       this.say(path, "it must have one of namespaces, pods and nodes");
     const labels = readSelector(raw.nodes, (key) => nodeLabelSource + key, [...path, "nodes"], this.problems);
-    return ["reserved:host", "reserved:remote-node"].map((label) => ({
-      kind: "labels",
-      selector: [exists(label), ...labels],
-    }));
+    return nodesWith(labels);
   }
 
   #port({ portNumber, namedPort, portRange }: any, path: Path): PortMatch[] {

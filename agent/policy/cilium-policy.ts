@@ -18,6 +18,7 @@ import {
   type Requirement,
   type Rule,
 } from "./model.ts";
+import { nodesWith } from "./node-peers.ts";
 import { readPort } from "./ports.ts";
 import { anyPod, isOne, labelKeys, readSelector } from "./selector.ts";
 
@@ -166,10 +167,9 @@ class Reader {
         }));
       case "fromNodes":
       case "toNodes":
-        return list.map((raw, index) => ({
-          kind: "labels",
-          selector: readSelector(raw, nodeKey, [...path, index], this.problems),
-        }));
+        return list.flatMap((raw, index) =>
+          nodesWith(readSelector(raw, nodeKey, [...path, index], this.problems)),
+        );
       case "fromCIDR":
       case "toCIDR":
         return list.flatMap((text, index) => this.#block({ cidr: single(text) }, [...path, index]));

@@ -5,13 +5,21 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import { gatewayOf, nodeFacts } from "../node-model.ts";
 import { reservedIdentities } from "./entities.ts";
 import { identityText } from "./identity.ts";
-import type { Labels } from "./model.ts";
+import type { Labels, Peer, Selector } from "./model.ts";
 import type { Identity } from "./peer-index.ts";
+import { exists } from "./selector.ts";
 
 /** Numbers of nodes are this node's own, like those of prefixes, and beyond them. */
 const firstNodeNumber = 1 << 25;
 /** Before the key of a node's label. */
 export const nodeLabelSource = "node:";
+
+/** Nodes with these labels as peers: nothing but nodes, also where no label is asked for. */
+export const nodesWith = (labels: Selector): Peer[] =>
+  ["reserved:host", "reserved:remote-node"].map((one) => ({
+    kind: "labels",
+    selector: [exists(one), ...labels],
+  }));
 
 /** Where the API server answers: the endpoints of the Service that every cluster has. */
 export function apiServerAddresses(slices: Iterable<KubeObject>): Set<string> {

@@ -480,6 +480,20 @@ describe("what policies mean", () => {
     }
   });
 
+  test("a selector of nodes selects nodes alone, also the empty one", () => {
+    const all = policies(
+      "cnp",
+      "spec: {endpointSelector: {}, ingress: [{fromNodes: [{}]}], egress: [{toNodes: [{}]}]}",
+    );
+    const remote: End = { labels: new Map([["reserved:remote-node", ""]]), ports: [] };
+    for (const direction of ["ingress", "egress"] as const)
+      assert.deepEqual(
+        [node, remote, frontend, world("192.0.2.1")].map((peer) => allows(all, direction, backend, peer)),
+        [true, true, false, false],
+        direction,
+      );
+  });
+
   test("a policy of nodes is about nodes alone", () => {
     const all = policies("ccnp", "spec: {nodeSelector: {}, ingress: [{fromEntities: [cluster]}]}");
     assert.ok(allows(all, "ingress", backend, world("192.0.2.1")));

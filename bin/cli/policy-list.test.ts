@@ -217,7 +217,7 @@ test("rules are told in words", () => {
       "pods app in (a, b) in namespace shop",
       "allow ingress from world or host on 53",
       "allow ingress from everybody",
-      "allow ingress from nodes with rack=a",
+      "allow ingress from host with rack=a or remote-node with rack=a",
       "allow ingress from everybody on ICMP type 8",
       "deny ingress from 10.0.0.0/8 except 10.1.0.0/16",
       "allow egress to what is behind Service db in namespace data",
