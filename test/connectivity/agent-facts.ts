@@ -18,13 +18,17 @@ export async function findAgent(kube: KubeClient): Promise<AgentFacts> {
     agentPods(kube),
     kube.find<any>("/apis/shunt.dev/v1alpha1/nodes"),
   ]);
-  const active = (nodes?.items ?? []).filter(
-    (node: KubeObject) => node.status?.layers?.podNetwork?.mode === "active",
-  );
+  const nodesWith = (layer: string, mode: string): Set<string> =>
+    new Set(
+      (nodes?.items ?? [])
+        .filter((node: KubeObject) => node.status?.layers?.[layer]?.mode === mode)
+        .map((node: KubeObject) => node.metadata.name),
+    );
   return {
     namespace,
     pods: new Map(pods.map((pod) => [pod.spec.nodeName, pod.metadata.name!])),
-    activeNodes: new Set(active.map((node: KubeObject) => node.metadata.name)),
+    activeNodes: nodesWith("podNetwork", "active"),
+    enforcingNodes: nodesWith("policy", "enforce"),
     healthPort: port("healthPort", 9879),
     metricsPort: port("metricsPort", 9962),
   };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { policyTests } from "./policy/tests.ts";
 import { agentHealth, agentLogErrors, agentRestarts, unexpectedDrops } from "./scenarios/agent.ts";
 import { bigTransfer } from "./scenarios/big-transfer.ts";
 import { clientToClient } from "./scenarios/client-to-client.ts";
@@ -110,6 +111,7 @@ export const catalog: readonly Test<World>[] = [
     alone: true,
     scenarios: [heldConnections],
   },
+  ...policyTests,
   {
     name: "health",
     description: "the agents are well, were never restarted, dropped nothing and logged no error",

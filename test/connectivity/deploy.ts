@@ -10,6 +10,7 @@ import {
   deploymentManifest,
   hostDaemonSetManifest,
   type ServiceOptions,
+  serviceAccountManifest,
   serviceManifest,
   type WorkloadOptions,
 } from "./manifests.ts";
@@ -17,6 +18,7 @@ import { deleteNamespace, ensureNamespace } from "./namespaces.ts";
 import type { ConnectivityOptions } from "./options.ts";
 import { byFamily, choosePlacement, type Placement } from "./placement.ts";
 import { describePods, isReady } from "./pod-state.ts";
+import { removePolicies } from "./policy/objects.ts";
 import { hostPortBase, type PortName, podPortBase, publishedHostPort } from "./ports.ts";
 import { PodShells } from "./shell.ts";
 import type { AgentFacts, NodeInfo, ServiceName } from "./world.ts";
@@ -65,6 +67,7 @@ export const deploySteps: Step<Deployment>[] = [
         ensureNamespace(d.kube, namespaces[0], "baseline", options),
         ensureNamespace(d.kube, namespaces[1], "privileged", options),
       ]);
+      await removePolicies(d.kube, namespaces[0]);
       return namespaces.join(", ");
     },
   },
@@ -73,9 +76,10 @@ export const deploySteps: Step<Deployment>[] = [
     title: "Deploy clients, servers and Services",
     run: async (d) => {
       const objects = manifestsOf(d);
-      const code = objects.filter((object) => object.kind === "ConfigMap");
-      await Promise.all(code.map((object) => applyObject(d.kube, object)));
-      const rest = objects.filter((object) => object.kind !== "ConfigMap");
+      // What the pods need comes first: without it they would be tried again later.
+      const isNeeded = ({ kind }: KubeObject) => kind === "ConfigMap" || kind === "ServiceAccount";
+      await Promise.all(objects.filter(isNeeded).map((object) => applyObject(d.kube, object)));
+      const rest = objects.filter((object) => !isNeeded(object));
       await Promise.all(rest.map((object) => applyObject(d.kube, object)));
       return `${objects.length} objects`;
     },
@@ -93,6 +97,7 @@ export const deploySteps: Step<Deployment>[] = [
 
 const plurals: Record<string, string> = {
   ConfigMap: "configmaps",
+  ServiceAccount: "serviceaccounts",
   Service: "services",
   Deployment: "deployments",
   DaemonSet: "daemonsets",
@@ -130,8 +135,11 @@ function workloadsOf(d: Deployment): WorkloadOptions[] {
   });
   return [
     make("client", first, "client", { labels: { kind: "client" } }),
-    make("client2", first, "client", { labels: { kind: "client", other: "client" } }),
-    make("echo-same-node", first, "echo", { labels: { kind: "echo" } }),
+    make("client2", first, "client", {
+      labels: { kind: "client", other: "client" },
+      serviceAccount: "client2",
+    }),
+    make("echo-same-node", first, "echo", { labels: { kind: "echo" }, serviceAccount: "echo-same-node" }),
     make("echo-scaled", second ?? first, "echo"),
     make("echo-hostport", second ?? first, "echo", { namespace: closed, hostPort: publishedHostPort }),
     make("spoofer", first, "spoofer", { namespace: closed }),
@@ -168,6 +176,9 @@ function manifestsOf(d: Deployment): KubeObject[] {
   return [
     codeManifest(d.options.namespace),
     codeManifest(closed),
+    ...workloadsOf(d).flatMap(({ serviceAccount, namespace }) =>
+      serviceAccount === undefined ? [] : [serviceAccountManifest(serviceAccount, namespace)],
+    ),
     ...workloadsOf(d).map(deploymentManifest),
     ...servicesOf(d).map(serviceManifest),
     hostDaemonSetManifest(

@@ -6,6 +6,7 @@ import http from "node:http";
 import net from "node:net";
 import { dial } from "./dial.ts";
 import { queryDns } from "./dns-query.ts";
+import { reach } from "./reach.ts";
 
 const base = Number(process.env.PORT_BASE ?? 8080);
 const pod = process.env.POD_NAME ?? "unknown";
@@ -122,6 +123,8 @@ async function control(url: URL): Promise<unknown> {
       const request = { protocol: get("protocol"), host, port, size, timeoutMs };
       return await dial({ ...request, token: get("token"), source: get("source") });
     }
+    case "/reach":
+      return { failures: await reach(JSON.parse(get("requests", "[]")), timeoutMs) };
     case "/dns":
       return await queryDns(get("server"), get("name"), get("type", "A"), get("transport", "udp"), timeoutMs);
     case "/seen":

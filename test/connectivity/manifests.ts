@@ -8,7 +8,7 @@ import { hostPortBase, type PortName, podPortBase, portOffsets } from "./ports.t
 export const managedBy = { "app.kubernetes.io/managed-by": "shunt-connectivity-test" };
 
 const codeFolder = "/etc/shunt-test";
-const codeFiles = ["echo-server.ts", "dial.ts", "dns-query.ts"];
+const codeFiles = ["echo-server.ts", "dial.ts", "dns-query.ts", "reach.ts"];
 
 export type PodSecurity = "baseline" | "privileged";
 
@@ -40,6 +40,8 @@ export interface WorkloadOptions {
   /** client: may send ICMP; echo: may do nothing; spoofer: may set addresses. */
   role: "client" | "echo" | "spoofer";
   hostPort?: number;
+  /** Default: that of the namespace. */
+  serviceAccount?: string;
 }
 
 /** A Deployment of one pod on one node. */
@@ -51,11 +53,16 @@ export function deploymentManifest(options: WorkloadOptions): KubeObject {
     securityContext: podSecurity(options.role),
     nodeSelector: { "kubernetes.io/hostname": options.hostname },
     tolerations: options.tolerations,
+    ...(options.serviceAccount === undefined ? {} : { serviceAccountName: options.serviceAccount }),
   };
   const container = spec.containers[0]!;
   container.securityContext = containerSecurity(options.role);
-  if (options.hostPort !== undefined)
-    container.ports = [{ containerPort: podPortBase, hostPort: options.hostPort, protocol: "TCP" }];
+  container.ports = servedPorts.map(([portName, protocol]) => ({
+    name: portName,
+    containerPort: podPortBase + portOffsets[portName],
+    protocol,
+    ...(portName === "http" && options.hostPort !== undefined ? { hostPort: options.hostPort } : {}),
+  }));
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
@@ -162,6 +169,10 @@ function containerSecurity(role: WorkloadOptions["role"]): unknown {
   if (role === "client") return { allowPrivilegeEscalation: false };
   if (role === "spoofer") return { capabilities: { add: ["NET_ADMIN"] } };
   return { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+}
+
+export function serviceAccountManifest(name: string, namespace: string): KubeObject {
+  return { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace, labels: managedBy } };
 }
 
 export interface ServiceOptions {

@@ -53,7 +53,7 @@ export function defaultOptions(): ConnectivityOptions {
     nodeSelector: {},
     tolerations: [],
     testConcurrency: 3,
-    timeoutMs: 300_000,
+    timeoutMs: 600_000,
     connectTimeoutMs: 2_000,
     requestTimeoutMs: 10_000,
     retries: 2,

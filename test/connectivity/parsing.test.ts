@@ -107,7 +107,7 @@ test("pods fit Pod Security baseline, those on the host's network take every tai
     assert.equal(spec.hostNetwork, undefined);
     assert.equal(spec.containers[0].securityContext.allowPrivilegeEscalation, false);
     assert.equal(spec.containers[0].securityContext.capabilities?.add, undefined);
-    assert.equal(spec.containers[0].ports, undefined);
+    assert.ok(spec.containers[0].ports.every((port: object) => !("hostPort" in port)));
   }
   const host = hostDaemonSetManifest("n", "i").spec.template.spec;
   assert.deepEqual([host.hostNetwork, host.tolerations], [true, [{ operator: "Exists" }]]);
@@ -169,4 +169,21 @@ test("the table says what failed and with which log, why something was skipped, 
   assert.match(text, /FAILED: dns\/service \[ipv4\]\n {2}client: no answer\n {2}Log:/);
   assert.match(text, /Problem: namespace stuck/);
   assert.match(text, /^FAILED: scenarios 1 failed, 1 skipped; 1 actions in 1 tests; ipv4; 2\.0 s$/m);
+});
+
+test("a test that was skipped as a whole is told by its name alone", () => {
+  const skipped = (title: string, reason: string): Report["tests"][number]["cases"][number] => ({
+    ...{ scenario: title, title, outcome: "skipped", reason, durationMs: 0, actions: [], log: [] },
+  });
+  const testOf = (name: string, ...cases: Report["tests"][number]["cases"]): Report["tests"][number] => ({
+    ...{ name, description: "", outcome: "skipped", durationMs: 0, cases },
+  });
+  const tests = [
+    testOf("policy", skipped("a", "off"), skipped("b", "off"), skipped("c", "off")),
+    testOf("mixed", skipped("a", "off"), skipped("b", "off"), skipped("c", "alone")),
+  ];
+  const cluster: Report["cluster"] = { server: "", nodes: 1, families: ["ipv4"] };
+  const rest = { version: "1", startedAt: "", durationMs: 0, problems: [] };
+  const text = formatReport({ ...rest, cluster, summary: summarize(tests), tests });
+  assert.match(text, /^Skipped:\n {2}policy \(all 3\), mixed\/a, mixed\/b: off\n {2}mixed\/c: alone$/m);
 });

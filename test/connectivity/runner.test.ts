@@ -181,6 +181,19 @@ test("tests that want to be alone run after the others", async () => {
   assert.equal(order[2], "alone");
 });
 
+test("scenarios that are in each other's way run in turn, also after one that failed", async () => {
+  const events: string[] = [];
+  const slow = (name: string): Scenario<World> =>
+    scenario(name, async (t) => {
+      events.push(`${name} begins`);
+      await sleep(2, t.signal);
+      events.push(`${name} ends`);
+      await t.action("x", async (a) => a.ok(name !== "a", ""));
+    });
+  await run([{ name: "t", description: "", inTurn: true, scenarios: [slow("a"), slow("b")] }]);
+  assert.deepEqual(events, ["a begins", "a ends", "b begins", "b ends"]);
+});
+
 test("--test patterns choose by test/scenario, ! takes away, and wrong ones are refused", () => {
   const tests: Test<World>[] = [
     { name: "dns", description: "", scenarios: [passing("service"), passing("world")] },

@@ -55,12 +55,15 @@ async function runTest<World>(
   const { test } = cases[0]!;
   const start = Date.now();
   options.listener.testStarted?.(test.name, cases.length);
+  const turn = new Gate(test.inTurn === true ? 1 : cases.length);
   const ended = await Promise.all(
     cases.map(async (entry) => {
+      await turn.enter(new AbortController().signal);
       const result = await runCase(entry, world, options);
       options.listener.caseEnded?.(test.name, result);
       if (result.outcome === "failed" && !options.interrupt.aborted)
         await options.listener.afterFailure?.(test.name, result);
+      turn.leave();
       return result;
     }),
   );

@@ -21,6 +21,8 @@ export interface Test<World> {
   description: string;
   /** Runs by itself, after the tests that do not mind company: it disturbs something or measures it. */
   alone?: boolean;
+  /** Its scenarios run one after another: they are in each other's way. */
+  inTurn?: boolean;
   scenarios: readonly Scenario<World>[];
 }
 

@@ -31,13 +31,14 @@ export async function surveyWorld(
   const echoes = [echo, ...(d.pods.has("echo-other-node") ? [pod("echo-other-node")] : [])];
   const dnsServers = await readDnsServers(probes, action, clients[0]!);
   const ask = { probes, action, clients, nameserver: dnsServers[0] };
-  const [withoutDns, outside, drops, held, apiServer, agents] = await Promise.all([
+  const [withoutDns, outside, drops, held, apiServer, agents, ciliumKinds] = await Promise.all([
     waitForDns(d, ask, report),
     lookOutside(d, probes, action, host),
     readAllDrops(d, probes, action),
     holdConnections(probes, action, clients, echoes, families),
     d.kube.get(resourcePath("v1", "services", "default", "kubernetes")),
     agentPods(d.kube),
+    d.kube.find<any>("/apis/cilium.io/v2"),
   ]);
   return {
     kube: d.kube,
@@ -58,6 +59,9 @@ export async function surveyWorld(
     outside,
     externalClient,
     agent: d.agent,
+    servesCiliumPolicies: ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"].every((plural) =>
+      ciliumKinds?.resources?.some(({ name }: { name: string }) => name === plural),
+    ),
     baseline: { startedAt, drops, restarts: restartsOf(agents), held },
   };
 }

@@ -39,16 +39,19 @@ function formatTable(tests: readonly TestResult[]): string[] {
   return ["", format(heads), ...rows.map(format)];
 }
 
-/** Skipped scenarios by their reason, so that one missing thing is said once. */
+/** Skipped scenarios by their reason, so that one missing thing is said once; whole tests by their name. */
 function formatSkips(tests: readonly TestResult[]): string[] {
   const byReason = new Map<string, string[]>();
-  for (const test of tests)
-    for (const entry of test.cases)
-      if (entry.outcome === "skipped")
-        byReason.set(entry.reason ?? "", [
-          ...(byReason.get(entry.reason ?? "") ?? []),
-          `${test.name}/${entry.title}`,
-        ]);
+  for (const test of tests) {
+    const skipped = test.cases.filter(({ outcome }) => outcome === "skipped");
+    for (const [reason = "", entries] of Map.groupBy(skipped, (entry) => entry.reason)) {
+      const isWhole = entries.length === test.cases.length && entries.length > 2;
+      const names = isWhole
+        ? [`${test.name} (all ${entries.length})`]
+        : entries.map(({ title }) => `${test.name}/${title}`);
+      byReason.set(reason, [...(byReason.get(reason) ?? []), ...names]);
+    }
+  }
   const lines = [...byReason].map(([reason, names]) => `  ${names.join(", ")}: ${reason}`);
   return lines.length === 0 ? [] : ["", "Skipped:", ...lines];
 }

@@ -32,6 +32,8 @@ export interface AgentFacts {
   metricsPort: number;
   /** Nodes whose pods get their interfaces from it. */
   activeNodes: ReadonlySet<string>;
+  /** Nodes on which it enforces policies. */
+  enforcingNodes: ReadonlySet<string>;
 }
 
 /** Counters of the agents when the run began, to be compared with those at its end. */
@@ -83,6 +85,8 @@ export interface World {
   /** A client beyond the nodes, by `--external-client-command`; without it, hosts of other nodes stand in. */
   externalClient: PodEndpoint | undefined;
   agent: AgentFacts;
+  /** The cluster has the kinds CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy. */
+  servesCiliumPolicies: boolean;
   baseline: Baseline;
 }
 

@@ -46,6 +46,7 @@ export class ServiceWorld implements Clients {
       "service-client.ts": file("../connectivity/service-client.ts"),
       "dial.ts": file("../connectivity/dial.ts"),
       "dns-query.ts": file("../connectivity/dns-query.ts"),
+      "reach.ts": file("../connectivity/reach.ts"),
       "echo-server.ts": file("../connectivity/echo-server.ts"),
       "package.json": '{ "type": "module" }\n',
     };

@@ -39,8 +39,8 @@ export const agentRestarts: Scenario<World> = {
   },
 };
 
-/** The tests themselves provoke these: spoofed sources, Services without pods, pods that were just deleted. */
-const provoked = /source|backend|unknown.?target/i;
+/** The tests themselves provoke these: spoofed sources, Services without pods, pods that were just deleted, policies. */
+const provoked = /source|backend|unknown.?target|policy/i;
 
 export const unexpectedDrops: Scenario<World> = {
   name: "no-unexpected-drops",
