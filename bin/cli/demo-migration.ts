@@ -123,7 +123,8 @@ async function testConnectivity(
   const suite = await import("../../test/connectivity/index.ts");
   title();
   const externalClientCommand = await sandboxOutside(target.context, kube.server);
-  const options = { ...suite.defaultOptions(), externalClientCommand };
+  // The scenarios of policies would take minutes more.
+  const options = { ...suite.defaultOptions(), tests: ["!policy"], externalClientCommand };
   const style = progressStyle(env.stdout, env.env);
   const io = { style, out: env.stdout, stdin: env.stdin, signal: env.signal };
   const report = await suite.runConnectivityTest(kube, options, io);
