@@ -8,6 +8,7 @@ import { hostPort } from "../../lib/addresses.ts";
 import { waitFor } from "../../lib/wait.ts";
 import { nodeExec } from "../clusters/index.ts";
 import { checkPoliciesOf } from "../conformance/index.ts";
+import type { Report } from "../connectivity/index.ts";
 import { ClusterUnderTest, idlePod } from "./cluster-under-test.ts";
 
 const name = "e2e-policy";
@@ -497,5 +498,28 @@ describe("policies in force on two nodes, dual-stack", () => {
     assert.ok(audited.differences > 0);
     assert.equal(audited.failures[0]!.expected, "denied");
     await setMode("enforce");
+  });
+
+  test("the connectivity test's scenarios of policies pass", async () => {
+    // Conformance tries NetworkPolicy cell by cell: of that kind a few are enough.
+    const tests = ["^policy-(deny|entities|clusterwide)/", "^network-policy/all-"];
+    const words = tests.flatMap((pattern) => ["--test", pattern]);
+    const { stdout, exitCode } = await cluster.shunt(["connectivity", "test", "-o", "json", ...words], {
+      timeoutMs: 300_000,
+      allowFailure: true,
+    });
+    const { summary, tests: found } = JSON.parse(stdout) as Report;
+    const cases = found.flatMap((one) => one.cases);
+    const others = cases.filter(({ outcome }) => outcome !== "passed");
+    assert.deepEqual([others, exitCode], [[], 0]);
+    assert.ok(summary.scenarios.passed >= 30, JSON.stringify(summary));
+    const left = await cluster.get(
+      "networkpolicies,ciliumnetworkpolicies,ciliumclusterwidenetworkpolicies",
+      "-A",
+    );
+    assert.deepEqual(
+      left.items.filter(({ metadata }: any) => /shunt-test/.test(metadata.namespace ?? metadata.name)),
+      [],
+    );
   });
 });
