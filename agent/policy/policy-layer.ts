@@ -200,9 +200,10 @@ export class PolicyLayer {
 
   /** Resolves to a new pod's number once its packets are judged as policies say. Throws when that takes too long. */
   async admit(endpoint: Endpoint): Promise<number> {
-    if (this.#mode === "off") return 0;
     const deadline = performance.now() + admitMs;
     for (;;) {
+      // It may be told otherwise while a pod waits.
+      if (this.#mode === "off") return 0;
       const number = this.#sync()?.get(endpoint.id);
       if (number !== undefined) return number;
       if (performance.now() >= deadline) break;

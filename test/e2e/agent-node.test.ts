@@ -276,6 +276,9 @@ if (inside)
         timeoutMs: 20_000,
       });
       await kube.patch("/apis/shunt.dev/v1alpha1/nodes/n1", "merge", { spec: { policy: null } });
+      await waitFor("policies to be off", async () => (await status()).layers.policy.mode === "off", {
+        timeoutMs: 20_000,
+      });
       for (const name of ["a", "b"]) await kube.delete(`${pods}/${name}`);
     });
 
