@@ -25,7 +25,7 @@ import {
   shuntNodes,
   stampConditions,
 } from "./node-mode.ts";
-import { nodeFacts } from "./node-model.ts";
+import { type NodeFacts, nodeAddresses, nodeFacts } from "./node-model.ts";
 import { NodeReconciler } from "./node-reconciler.ts";
 import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
 import { visibleNetns } from "./pod-link.ts";
@@ -276,6 +276,7 @@ export class Daemon {
         modes,
         (name) => modesOf(this.#shuntNodes.get(name), this.#options.config.defaults).podNetwork === "active",
       );
+      this.#followMoves(facts);
       await this.#followPolicy(modes.policy);
       await this.#startCni();
       await this.#setCni(modes.podNetwork === "active");
@@ -288,6 +289,16 @@ export class Daemon {
       this.#serviceWork.trigger();
       this.#statusWork.trigger();
     }
+  }
+
+  /** Names of the nodes whose pods are ours. */
+  #moved: ReadonlySet<string> = new Set();
+  /** Pods of a node that has not moved may come from its address: their network masquerades. That is over when it moves. */
+  #followMoves(nodes: readonly NodeFacts[]): void {
+    const active = new Set(this.#node.activePeers);
+    const fresh = nodes.filter(({ name }) => active.has(name) && !this.#moved.has(name));
+    this.#moved = active;
+    if (fresh.length > 0) this.#policy?.forgetDenials(new Set(fresh.flatMap(nodeAddresses)));
   }
 
   /** What policies need takes memory, and is loaded when the first is to be judged. */

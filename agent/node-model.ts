@@ -71,6 +71,10 @@ export function underlayAddress(own: NodeFacts, other: NodeFacts): string | unde
 /** A node's own address in a pod CIDR of its: the first one. */
 export const gatewayOf = (cidr: Cidr): string => addressText(cidrAddress(cidr, 1));
 
+/** Addresses that are a node itself: its own, and those by which it speaks to pods. */
+export const nodeAddresses = ({ addresses, podCIDRs }: Pick<NodeFacts, "addresses" | "podCIDRs">): string[] =>
+  [...Object.values(addresses), ...podCIDRs.map(gatewayOf)].map((one) => addressText(addressBytes(one)));
+
 const wholeAddress = (address: string): Cidr =>
   parseCidr(`${address}/${familyOf(address) === "ipv4" ? 32 : 128}`);
 

@@ -88,6 +88,14 @@ export function readDenials(
     .map(({ lastSeenNs: _, ...view }) => view);
 }
 
+/** Forgets what was denied from or to these addresses. */
+export function forgetDenials(
+  map: { keys(): Iterable<Uint8Array>; deleteMany(keys: readonly Uint8Array[]): void },
+  peers: ReadonlySet<string>,
+): void {
+  map.deleteMany([...map.keys()].filter((key) => peers.has(addressText(policyDenialKey.decode(key).peer))));
+}
+
 function peerName(address: string, identity: number, { podAt, labelsOf }: DenialSources): string {
   const known = podAt(address) ?? reservedNames.get(identity);
   if (known !== undefined) return known;

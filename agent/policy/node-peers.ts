@@ -2,7 +2,7 @@
 // Nodes as peers of policies: the reserved identities, and numbers of their own where policies select nodes by labels.
 import { addressBytes, addressText, isAddress } from "../../lib/addresses.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import { gatewayOf, nodeFacts } from "../node-model.ts";
+import { nodeAddresses, nodeFacts } from "../node-model.ts";
 import { reservedIdentities } from "./entities.ts";
 import { identityText } from "./identity.ts";
 import type { Labels, Peer, Selector } from "./model.ts";
@@ -33,13 +33,8 @@ export function apiServerAddresses(slices: Iterable<KubeObject>): Set<string> {
   return found;
 }
 
-/** Addresses that are a node itself: its own, and those by which it speaks to pods. */
-export function addressesOfNode(node: KubeObject): string[] {
-  const { addresses, podCIDRs } = nodeFacts(node);
-  return [...Object.values(addresses), ...podCIDRs.map(gatewayOf)].map((one) =>
-    addressText(addressBytes(one)),
-  );
-}
+/** Addresses that are a node itself. */
+export const addressesOfNode = (node: KubeObject): string[] => nodeAddresses(nodeFacts(node));
 
 /** The labels by which policies know a node. `own`: it is asked for from a pod of it. */
 export function labelsOfNode(

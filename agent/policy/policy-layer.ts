@@ -11,7 +11,7 @@ import type { Datapath } from "../datapath.ts";
 import type { EndpointManager } from "../endpoint-manager.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import type { Ipcache } from "../ipcache.ts";
-import { type DenialView, denialText, readDenials } from "./denials.ts";
+import { type DenialView, denialText, forgetDenials, readDenials } from "./denials.ts";
 import { IdentityAllocator } from "./identity.ts";
 import { type LiveTrace, type TraceRequest, traceMaps } from "./live-trace.ts";
 import { PolicyController, type PolicyProblem } from "./policy-controller.ts";
@@ -148,6 +148,11 @@ export class PolicyLayer {
     if (this.#mode === "off" || !this.#datapath.loaded) return [];
     const sources = this.#controller.denialSources(this.#endpoints.list());
     return readDenials(this.#datapath.map("sh_policy_denials"), sources);
+  }
+
+  /** Counts anew what is denied from or to these addresses. */
+  forgetDenials(peers: ReadonlySet<string>): void {
+    if (this.#datapath.loaded) forgetDenials(this.#datapath.map("sh_policy_denials"), peers);
   }
 
   /** Which policies are in force on this node. */

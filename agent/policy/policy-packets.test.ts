@@ -15,7 +15,7 @@ import { verdicts } from "../packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture, podMac } from "../packet-fixture.ts";
 import { compile, namedPrefixes } from "./compile.ts";
 import { type Connection, decide } from "./decide.ts";
-import { type DenialView, readDenials } from "./denials.ts";
+import { type DenialView, forgetDenials, readDenials } from "./denials.ts";
 import { type LiveDecision, traceMaps } from "./live-trace.ts";
 import type { Policy } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
@@ -167,6 +167,10 @@ class PolicyNode {
     };
     const question = { endpoint: idOf(subject), direction, protocol, port };
     return traceMaps(maps, { ...question, peer: addressBytes(isPod(peer) ? peer.address : peer) });
+  }
+
+  forgetDenials(peer: string): void {
+    forgetDenials(this.#object.map(layout.maps.policyDenials), new Set([peer]));
   }
 
   denials(): DenialView[] {
@@ -378,6 +382,10 @@ describe("policies in the kernel", () => {
       },
       peer: { address: peer.address, identity: identityOf(peer), name: nameOf(peer) },
     });
+    node.forgetDenials("192.0.2.77");
+    assert.equal(node.denials().length, 1);
+    node.forgetDenials(peer.address);
+    assert.deepEqual(node.denials(), []);
     node.apply(policies);
     assert.deepEqual(node.denials(), []);
     for (const tcpFlags of [tcpAck, tcpAck])
