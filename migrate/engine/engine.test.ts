@@ -23,6 +23,7 @@ import {
   rollbackMigration,
   startMigration,
 } from "./index.ts";
+import { leaseHolder } from "./lease.ts";
 import {
   connectWith,
   createWorld,
@@ -345,6 +346,26 @@ for (const name of ["drain/worker-1", "services-handover"])
     assert.equal((await resumeMigration(operator())).phase, "Completed");
     assert.doesNotMatch(await readWorld(kube), /half/);
   });
+
+/** Renewals of the lease arrive, but their answers come late. */
+class LateAnswers extends KubeClient {
+  override async open(method: string, path: string, options: RequestOptions = {}) {
+    const isRenewal =
+      method === "PUT" && path.includes("/leases/") && (options.body as any).spec.holderIdentity !== "";
+    if (!isRenewal) return await super.open(method, path, options);
+    const { signal, ...rest } = options;
+    const response = await super.open(method, path, rest);
+    await sleep(300, signal);
+    return response;
+  }
+}
+
+test("the lease is given back at the end, also when a renewal was cut off", async () => {
+  const late = new LateAnswers(kube.config);
+  assert.equal((await startMigration(operator({ kube: late }), plan, "one")).phase, "Completed");
+  late.close();
+  assert.equal(await leaseHolder(kube), "");
+});
 
 test("what a killed operator left on nodes is swept by whoever goes on, or back", async () => {
   let swept = 0;

@@ -132,15 +132,29 @@ export class Lease {
     this.#wake.abort();
     await this.#loop;
     if (this.#lost !== undefined) return;
+    // A renewal that was cut off may have arrived all the same: then the object is another one.
+    while (!(await this.#giveBack()) && (await this.#isOursAnew()));
+  }
+
+  /** Whether no more is to be done: it is given back, or the server is away, and it runs out by itself. */
+  async #giveBack(): Promise<boolean> {
     const spec = { ...this.#object.spec, holderIdentity: "" };
     try {
       await this.#kube.request("PUT", leases(leaseName), {
         body: { ...this.#object, spec },
         timeoutMs: 5_000,
       });
-    } catch {
-      // It runs out by itself.
+      return true;
+    } catch (error) {
+      return !isConflict(error);
     }
+  }
+
+  async #isOursAnew(): Promise<boolean> {
+    const current = await this.#kube.find(leases(leaseName), { timeoutMs: 5_000 }).catch(() => undefined);
+    if (current === undefined || current.spec?.holderIdentity !== this.#options.identity) return false;
+    this.#object = current;
+    return true;
   }
 
   async #renewAlways(): Promise<void> {
