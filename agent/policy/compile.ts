@@ -84,7 +84,8 @@ export function compile(
   const everybody = tableFor(forAll, undefined, false);
   // A rule for everybody may name a port, which is another one for each peer.
   const hasNames =
-    direction === "egress" && rules.some(({ rule }) => rule.ports?.some((port) => "name" in port));
+    direction === "egress" &&
+    forAll.some((index) => rules[index]!.rule.ports?.some((port) => "name" in port) === true);
   if (hasNames)
     for (const identity of peers.withPorts) if (!named.has(identity)) named.set(identity, new Set(forAll));
   const tables = new Map<number, PortTable>();

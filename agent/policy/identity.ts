@@ -28,10 +28,13 @@ const irrelevant: readonly [pattern: RegExp, isRelevant: boolean][] = [
 /** The labels that tell workloads apart: the usual ones, and those that a policy selects by. */
 export function relevantLabels(labels: Labels, selectedBy: ReadonlySet<string>): Map<string, string> {
   const isRelevant = (key: string): boolean =>
-    selectedBy.has(key) ||
-    selectedBy.has(key.replace(/^[a-z0-9]+:/, "any:")) ||
-    (irrelevant.find(([pattern]) => pattern.test(key))?.[1] ?? true);
+    isUsual(key) || selectedBy.has(key) || selectedBy.has(key.replace(/^[a-z0-9]+:/, "any:"));
   return new Map([...labels].filter(([key]) => isRelevant(key)));
+}
+
+/** Whether a label tells workloads apart, also where no policy asks for it. */
+export function isUsual(key: string): boolean {
+  return irrelevant.find(([pattern]) => pattern.test(key))?.[1] ?? true;
 }
 
 /** The same text for the same labels. */
@@ -110,7 +113,7 @@ export class IdentityAllocator {
       if (!isAlreadyExists(error)) throw error;
     }
     const other = await this.#store.get(String(number));
-    return other !== undefined && identityText(labelsOfIdentity(other)) === text;
+    return other !== undefined && textOfIdentity(other) === text;
   }
 
   /** The lowest number that has these labels. */
@@ -118,8 +121,7 @@ export class IdentityAllocator {
     let lowest: number | undefined;
     for (const object of this.#store.list()) {
       const number = Number(object.metadata.name);
-      if (identityText(labelsOfIdentity(object)) === text && (lowest === undefined || number < lowest))
-        lowest = number;
+      if (textOfIdentity(object) === text && (lowest === undefined || number < lowest)) lowest = number;
     }
     return lowest;
   }
@@ -142,4 +144,12 @@ function identityObject(number: number, labels: Labels): KubeObject {
 /** The labels that an object of a number holds. */
 export function labelsOfIdentity({ spec }: KubeObject): Labels {
   return new Map(Object.entries<string>(spec?.labels ?? {}));
+}
+
+const texts = new WeakMap<KubeObject, string>();
+/** The text of the labels that an object of a number holds. */
+export function textOfIdentity(object: KubeObject): string {
+  const text = texts.get(object) ?? identityText(labelsOfIdentity(object));
+  texts.set(object, text);
+  return text;
 }

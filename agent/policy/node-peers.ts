@@ -21,15 +21,17 @@ export const nodesWith = (labels: Selector): Peer[] =>
     selector: [exists(one), ...labels],
   }));
 
+/** Whether an EndpointSlice says where the API server is. */
+export const isOfApiServer = ({ metadata }: KubeObject): boolean =>
+  metadata.namespace === "default" && metadata.labels?.["kubernetes.io/service-name"] === "kubernetes";
+
 /** Where the API server answers: the endpoints of the Service that every cluster has. */
 export function apiServerAddresses(slices: Iterable<KubeObject>): Set<string> {
   const found = new Set<string>();
-  for (const { metadata, endpoints } of slices) {
-    if (metadata.namespace !== "default") continue;
-    if (metadata.labels?.["kubernetes.io/service-name"] !== "kubernetes") continue;
-    for (const { addresses = [] } of endpoints ?? [])
-      for (const one of addresses) if (isAddress(one)) found.add(addressText(addressBytes(one)));
-  }
+  for (const slice of slices)
+    if (isOfApiServer(slice))
+      for (const { addresses = [] } of slice.endpoints ?? [])
+        for (const one of addresses) if (isAddress(one)) found.add(addressText(addressBytes(one)));
   return found;
 }
 

@@ -2,11 +2,12 @@
 // Which identities a rule's peers are: found by their labels, not by asking each of them.
 import type { Cidr } from "../../lib/addresses.ts";
 import { cidrContains } from "../../lib/addresses.ts";
-import type { BehindService, NamedPort } from "./decide.ts";
+import type { NamedPort } from "./decide.ts";
+import { identityText } from "./identity.ts";
 import type { Labels, Peer, Requirement, Selector } from "./model.ts";
 import { selects } from "./selector.ts";
 
-/** A number that packets carry or addresses have, and who is behind it. */
+/** A number that packets carry or addresses have, and who is behind it. Never changed, but replaced by another one. */
 export interface Identity {
   id: number;
   labels: Labels;
@@ -16,82 +17,169 @@ export interface Identity {
   cidr?: Cidr;
 }
 
-/** Identities at one time. Answers are kept: many policies have the same peers. */
-export class PeerIndex {
-  readonly #all: readonly Identity[];
-  readonly #behindService: BehindService;
-  /** By label, with its value and without. */
-  readonly #byLabel = new Map<string, Identity[]>();
-  readonly #ofPrefixes: Identity[] = [];
-  readonly #bySelector = new Map<string, readonly Identity[]>();
-  readonly #byPeer = new WeakMap<Peer, readonly Identity[]>();
+export type ServicesPeer = Extract<Peer, { kind: "services" }>;
+/** Finds who is behind Services: labels of their endpoints, each as `identityText` has them. */
+export type LabelsBehind = (peer: ServicesPeer) => ReadonlySet<string>;
 
-  constructor(identities: Iterable<Identity>, behindService: BehindService = () => false) {
-    this.#all = [...identities];
-    this.#behindService = behindService;
-    for (const identity of this.#all) {
-      for (const [key, value] of identity.labels) {
-        this.#add(key, identity);
-        this.#add(`${key}=${value}`, identity);
-      }
-      if (identity.cidr !== undefined) this.#ofPrefixes.push(identity);
-    }
+interface Answer {
+  /** Of Services, what `LabelsBehind` said. */
+  services?: { peer: ServicesPeer; behind: ReadonlySet<string> };
+  matches: (identity: Identity) => boolean;
+  found: readonly Identity[];
+}
+
+/** Beyond so many questions it is quicker to find answers anew, and only those that are asked for. */
+const mostMended = 200_000;
+
+/**
+ * The identities that there are. Answers are kept: many policies have the same peers. A list that was given stays the same
+ * object until another identity belongs to it.
+ */
+export class PeerIndex {
+  /** Each with the text of its labels. */
+  readonly #all = new Map<Identity, string>();
+  readonly #byText = new Map<string, Set<Identity>>();
+  readonly #labelsBehind: LabelsBehind;
+  /** By label, with its value and without. */
+  readonly #byLabel = new Map<string, Set<Identity>>();
+  readonly #keys = new WeakMap<Peer, string>();
+  readonly #answers = new Map<string, Answer>();
+  /** Keys of answers that were asked for since `forgetUnasked`. */
+  readonly #asked = new Set<string>();
+  #ownNode: readonly Identity[] | undefined;
+  #withPorts: readonly Identity[] | undefined;
+
+  constructor(identities: Iterable<Identity>, labelsBehind: LabelsBehind = () => new Set()) {
+    this.#labelsBehind = labelsBehind;
+    this.change([], [...identities]);
   }
 
   /** The identities of the node that policies know as "host". */
   get ownNode(): readonly Identity[] {
-    return this.#byLabel.get("reserved:host") ?? [];
+    this.#ownNode ??= [...(this.#byLabel.get("reserved:host") ?? [])];
+    return this.#ownNode;
   }
 
   /** Those whose pods give names to ports. */
   get withPorts(): readonly Identity[] {
-    return this.#all.filter(({ ports }) => ports.length > 0);
+    this.#withPorts ??= [...this.#all.keys()].filter(({ ports }) => ports.length > 0);
+    return this.#withPorts;
+  }
+
+  /** Some are no more, and others are new. */
+  change(removed: readonly Identity[], added: readonly Identity[]): void {
+    for (const identity of added) this.#add(identity);
+    const changed = [...removed, ...added];
+    if (changed.some(({ labels }) => labels.has("reserved:host"))) this.#ownNode = undefined;
+    if (changed.some(({ ports }) => ports.length > 0)) this.#withPorts = undefined;
+    if (changed.length * this.#answers.size > mostMended) this.#answers.clear();
+    const gone = new Set(removed);
+    for (const answer of this.#answers.values()) {
+      const more = added.filter(answer.matches);
+      if (more.length > 0 || removed.some(answer.matches))
+        answer.found = [...answer.found.filter((one) => !gone.has(one)), ...more];
+    }
+    for (const identity of removed) this.#remove(identity);
+  }
+
+  /** Other pods may be behind Services now. */
+  servicesChanged(): void {
+    for (const answer of this.#answers.values()) {
+      if (answer.services === undefined) continue;
+      const behind = this.#labelsBehind(answer.services.peer);
+      if (sameSet(behind, answer.services.behind)) continue;
+      Object.assign(answer, this.#behindServices(answer.services.peer));
+    }
   }
 
   /** Who these peers are. */
   of(peer: Peer): readonly Identity[] {
-    const known = this.#byPeer.get(peer);
-    if (known !== undefined) return known;
-    const found = this.#find(peer);
-    this.#byPeer.set(peer, found);
-    return found;
+    const key = this.#keys.get(peer) ?? keyOf(peer);
+    this.#keys.set(peer, key);
+    this.#asked.add(key);
+    const answer = this.#answers.get(key) ?? this.#find(peer);
+    this.#answers.set(key, answer);
+    return answer.found;
   }
 
-  #find(peer: Peer): readonly Identity[] {
-    if (peer.kind === "services") return this.#all.filter((identity) => this.#behindService(peer, identity));
-    if (peer.kind === "cidr") return this.#ofPrefixes.filter((identity) => isWithin(peer, identity));
-    const key = JSON.stringify(peer.selector);
-    const known = this.#bySelector.get(key);
-    if (known !== undefined) return known;
-    const found = this.#candidates(peer.selector).filter(({ labels }) => selects(peer.selector, labels));
-    this.#bySelector.set(key, found);
-    return found;
+  /** Nobody has the peers any more that were not asked for since the last call. */
+  forgetUnasked(): void {
+    for (const key of this.#answers.keys()) if (!this.#asked.has(key)) this.#answers.delete(key);
+    this.#asked.clear();
+  }
+
+  #find(peer: Peer): Answer {
+    if (peer.kind === "services") return this.#behindServices(peer);
+    if (peer.kind === "cidr") {
+      const matches = (identity: Identity) => isWithin(peer, identity);
+      return { matches, found: [...this.#all.keys()].filter(matches) };
+    }
+    const matches = ({ labels }: Identity) => selects(peer.selector, labels);
+    return { matches, found: [...this.#candidates(peer.selector)].filter(matches) };
+  }
+
+  #behindServices(peer: ServicesPeer): Answer {
+    const behind = this.#labelsBehind(peer);
+    const matches = (identity: Identity) => behind.has(this.#all.get(identity) ?? "");
+    const found = [...behind].flatMap((text) => [...(this.#byText.get(text) ?? [])]);
+    return { services: { peer, behind }, matches, found };
   }
 
   /** The fewest among which those that a selector selects must be. */
-  #candidates(selector: Selector): readonly Identity[] {
-    let fewest = this.#all;
+  #candidates(selector: Selector): Iterable<Identity> {
+    let fewest: { size: number; keys(): Iterable<Identity> } = this.#all;
     for (const requirement of selector) {
       const found = this.#having(requirement);
-      if (found !== undefined && found.length < fewest.length) fewest = found;
+      if (found !== undefined && found.size < fewest.size) fewest = found;
     }
-    return fewest;
+    return fewest.keys();
   }
 
-  #having({ key, operator, values }: Requirement): readonly Identity[] | undefined {
+  #having({ key, operator, values }: Requirement): ReadonlySet<Identity> | undefined {
     if (key.startsWith("any:")) return undefined;
-    if (operator === "Exists") return this.#byLabel.get(key) ?? [];
+    const having = (label: string) => this.#byLabel.get(label) ?? new Set<Identity>();
+    if (operator === "Exists") return having(key);
     if (operator !== "In") return undefined;
-    const [only, ...more] = values;
-    if (more.length > 0) return this.#byLabel.get(key) ?? [];
-    return this.#byLabel.get(`${key}=${only}`) ?? [];
+    return values.length > 1 ? having(key) : having(`${key}=${values[0]}`);
   }
 
-  #add(label: string, identity: Identity): void {
-    const known = this.#byLabel.get(label);
-    if (known === undefined) this.#byLabel.set(label, [identity]);
-    else known.push(identity);
+  #add(identity: Identity): void {
+    const text = identityText(identity.labels);
+    this.#all.set(identity, text);
+    addTo(this.#byText, text, identity);
+    for (const label of labelsOf(identity)) addTo(this.#byLabel, label, identity);
   }
+
+  #remove(identity: Identity): void {
+    takeFrom(this.#byText, this.#all.get(identity) ?? "", identity);
+    for (const label of labelsOf(identity)) takeFrom(this.#byLabel, label, identity);
+    this.#all.delete(identity);
+  }
+}
+
+function addTo<T>(sets: Map<string, Set<T>>, key: string, one: T): void {
+  const known = sets.get(key);
+  if (known === undefined) sets.set(key, new Set([one]));
+  else known.add(one);
+}
+
+function takeFrom<T>(sets: Map<string, Set<T>>, key: string, one: T): void {
+  const known = sets.get(key);
+  known?.delete(one);
+  if (known?.size === 0) sets.delete(key);
+}
+
+const labelsOf = ({ labels }: Identity): string[] =>
+  [...labels].flatMap(([key, value]) => [key, `${key}=${value}`]);
+
+export const sameSet = <T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean =>
+  a.size === b.size && [...a].every((one) => b.has(one));
+
+/** The same for peers that are the same. */
+function keyOf(peer: Peer): string {
+  if (peer.kind !== "cidr") return JSON.stringify(peer);
+  const { cidr, except, ofPods } = peer;
+  return JSON.stringify(["cidr", cidr.text, except.map(({ text }) => text), ofPods]);
 }
 
 function isWithin(peer: Extract<Peer, { kind: "cidr" }>, { labels, cidr }: Identity): boolean {

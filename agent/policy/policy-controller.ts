@@ -6,16 +6,23 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Logger } from "../../lib/log.ts";
 import { policyPrefixKinds } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
-import { type CompiledDirection, compile, namedPrefixes } from "./compile.ts";
-import type { BehindService } from "./decide.ts";
+import { BehindServices } from "./behind-services.ts";
+import { namedPrefixes } from "./compile.ts";
+import { CompiledSubjects } from "./compiled-subjects.ts";
 import type { DenialSources } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
-import { type IdentityAllocator, labelsOfIdentity } from "./identity.ts";
+import { type IdentityAllocator, identityText, isUsual, labelsOfIdentity } from "./identity.ts";
 import { type Labels, type Parsed, type Policy, pathText } from "./model.ts";
-import { addressesOfNode, apiServerAddresses, NodePeers } from "./node-peers.ts";
+import {
+  addressesOfNode,
+  apiServerAddresses,
+  isOfApiServer,
+  NodePeers,
+  type NodesAsPeers,
+} from "./node-peers.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
+import { PolicyIndex } from "./policy-index.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
-import { selects } from "./selector.ts";
 import { parsePolicy } from "./validate.ts";
 import { type Workload, Workloads } from "./workloads.ts";
 
@@ -77,13 +84,24 @@ export class PolicyController {
   #inForce: ReadonlyMap<string, readonly Policy[]> = new Map();
   /** The same, as it came into the maps. */
   #applied: ReadonlyMap<string, readonly Policy[]> = new Map();
+  /** undefined: to be read again. */
+  #policies: PolicyIndex | undefined;
+  /** Keys of labels that they ask for. */
+  #selectedKeys: ReadonlySet<string> = new Set();
+  readonly #workloads: Workloads;
+  readonly #peers: PeerIndex;
+  readonly #compiled = new CompiledSubjects();
+  /** Those that policies name, and those that are in the maps. */
   #prefixes: readonly NumberedPrefix[] = [];
+  #writtenPrefixes: readonly NumberedPrefix[] = [];
   readonly #nodePeers = new NodePeers();
-  /** Nodes as the maps have them now. */
-  #nodes: readonly Identity[] = [];
+  /** Nodes as policies know them, undefined: to be read again; and those that are in the maps. */
+  #nodes: NodesAsPeers | undefined;
+  #writtenNodes: readonly Identity[] = [];
+  /** Nodes and prefixes of which the index knows. */
+  #otherPeers: ReadonlySet<Identity> = new Set();
   #nextPrefix = firstPrefixNumber;
   #table: PolicyTable | undefined;
-  #workloads: Workloads;
   #audit = true;
   #problems: readonly PolicyProblem[] = [];
   #size: { policies: number; pods: number } | undefined;
@@ -102,16 +120,25 @@ export class PolicyController {
     this.#log = options.log;
     this.#onDirty = options.onDirty;
     const { policies, ...others } = options.informers;
-    this.#workloads = new Workloads(options.informers, new Set());
+    this.#workloads = new Workloads(others, options.nodeName);
+    const behind = new BehindServices(others, (address) => this.#workloads.at(address)?.text);
+    this.#peers = new PeerIndex([], (peer) => behind.labels(peer));
     const { nodes, ...quiet } = others;
     for (const informer of Object.values(quiet)) informer.onChange(() => options.onDirty());
     for (const informer of policies)
       informer.onChange((change) => {
-        if (!this.#saysTheSame(change)) options.onDirty();
+        if (this.#saysTheSame(change)) return;
+        this.#policies = undefined;
+        options.onDirty();
       });
     // Heartbeats of nodes say nothing to policies.
     nodes.onChange(({ type, object, previous }) => {
-      if (type !== "modified" || nodeText(object) !== nodeText(previous)) options.onDirty();
+      if (type === "modified" && nodeText(object) === nodeText(previous)) return;
+      this.#nodes = undefined;
+      options.onDirty();
+    });
+    others.slices.onChange(({ object }) => {
+      if (isOfApiServer(object)) this.#nodes = undefined;
     });
     others.identities.onChange(({ type, object }) => {
       if (type === "deleted") options.identities.forget(labelsOfIdentity(object));
@@ -143,7 +170,7 @@ export class PolicyController {
 
   /** The pod of an endpoint with its number and what it is judged by, as of the last `sync`. */
   judgementOf(endpoint: Endpoint): EndpointJudgement | undefined {
-    const workload = workloadOf(endpoint, this.#workloads.all);
+    const workload = this.#workloads.of(endpoint);
     if (workload === undefined) return undefined;
     const { labels, text } = workload;
     return { labels, identity: this.#workloads.numberOf(text), word: this.#table?.wordOf(endpoint.id) ?? 0 };
@@ -152,15 +179,12 @@ export class PolicyController {
   /** What a reader of denials asks, as of the last `sync`. */
   denialSources(endpoints: readonly Endpoint[]): DenialSources {
     const byId = new Map(endpoints.map((one) => [one.id, `${one.podNamespace}/${one.podName}`]));
-    const byAddress = new Map(
-      this.#workloads.all.flatMap(({ key, addresses }) => addresses.map((one) => [one, key])),
-    );
     return {
       endpoint: (id) => {
         const pod = byId.get(id);
         return pod === undefined ? undefined : { pod, word: this.#table?.wordOf(id) ?? 0 };
       },
-      podAt: (address) => byAddress.get(address),
+      podAt: (address) => this.#workloads.at(address)?.key,
       labelsOf: (identity) => {
         const object = this.#informers.identities.get(String(identity));
         return object === undefined ? undefined : labelsOfIdentity(object);
@@ -208,59 +232,68 @@ export class PolicyController {
       }
     | undefined {
     if (this.#table === undefined || !this.#synced) return undefined;
-    const policies = this.#readPolicies();
-    const selectedBy = selectedKeys(policies);
-    const workloads = new Workloads(this.#informers, selectedBy);
-    const nodes = this.#nodePeers.read(this.#informers.nodes.list(), {
-      ...{ ownNode: this.#nodeName, selectedBy },
-      apiServers: apiServerAddresses(this.#informers.slices.list()),
-    });
-    this.#workloads = workloads;
-    const prefixes = this.#numberPrefixes(policies, nodes.apiServersElsewhere);
-    // Addresses are looked up by the numbers of before until those of now are written.
-    const leaving = this.#nodes.filter(({ id }) => nodes.identities.every((one) => one.id !== id));
-    const peers = new PeerIndex(
-      [
-        ...workloads.identities(),
-        ...[...nodes.identities, ...leaving],
-        ...new Set([...this.#prefixes, ...prefixes].map(({ peer }) => peer)),
-      ],
-      this.#behindService(workloads),
-    );
-    const judged = new Map<string, [ingress?: CompiledDirection, egress?: CompiledDirection]>();
+    const policies = this.#policies ?? this.#readPolicies();
+    const nodes = this.#nodes ?? this.#readNodes(policies);
+    const workloads = this.#workloads;
+    this.#updatePeers(nodes.identities);
     const wanted = new Map<number, EndpointPolicy>();
     const kept = new Set<number>();
     const own = new Map<number, number>();
     // Also those that another network serves: policies of other nodes' pods may name them.
-    for (const workload of workloads.all)
-      if (workload.node === this.#nodeName && workloads.numberOf(workload.text) === undefined)
-        this.#askForNumber(workload);
+    for (const workload of workloads.ofOwnNode)
+      if (workloads.numberOf(workload.text) === undefined) this.#askForNumber(workload);
     for (const endpoint of endpoints) {
-      const workload = workloadOf(endpoint, workloads.all);
+      const workload = workloads.of(endpoint);
       if (workload === undefined) {
         kept.add(endpoint.id);
         continue;
       }
       const number = workloads.numberOf(workload.text);
       if (number !== undefined) own.set(endpoint.id, number);
-      const key = `${workload.text} ${JSON.stringify(workload.ports)}`;
-      const found = judged.get(key) ?? [
-        compile(policies, "ingress", workload, peers),
-        compile(policies, "egress", workload, peers),
-      ];
-      judged.set(key, found);
-      wanted.set(endpoint.id, { ingress: found[0], egress: found[1], audit: this.#audit });
+      const compiled = this.#compiled.of(workload, policies, this.#peers);
+      wanted.set(endpoint.id, { ...compiled, audit: this.#audit });
     }
-    this.#table.apply(wanted, prefixes, kept);
-    this.#prefixes = prefixes;
-    this.#nodes = nodes.identities;
+    this.#compiled.forgetUnasked();
+    this.#peers.forgetUnasked();
+    this.#table.apply(wanted, this.#prefixes, kept);
+    this.#writtenPrefixes = this.#prefixes;
+    this.#writtenNodes = nodes.identities;
     this.#applied = this.#inForce;
     const isJudged = ({ ingress, egress }: EndpointPolicy) => ingress !== undefined || egress !== undefined;
-    this.#size = { policies: policies.length, pods: [...wanted.values()].filter(isJudged).length };
-    return { own, elsewhere: workloads.elsewhere(this.#nodeName), nodes: nodes.byAddress };
+    this.#size = { policies: policies.all.length, pods: [...wanted.values()].filter(isJudged).length };
+    return { own, elsewhere: workloads.elsewhere, nodes: nodes.byAddress };
   }
 
-  #readPolicies(): Policy[] {
+  #updatePeers(nodes: readonly Identity[]): void {
+    const unusual = [...this.#selectedKeys].filter((key) => !isUsual(key.replace(/^any:/, "k8s:")));
+    const { removed, added } = this.#workloads.update(new Set(unusual));
+    // Addresses are looked up by the numbers of before until those of now are written.
+    const numbers = new Set(nodes.map(({ id }) => id));
+    const leaving = this.#writtenNodes.filter(({ id }) => !numbers.has(id));
+    const prefixes = [...this.#writtenPrefixes, ...this.#prefixes].map(({ peer }) => peer);
+    const others = new Set([...nodes, ...leaving, ...prefixes]);
+    const gone = [...this.#otherPeers].filter((one) => !others.has(one));
+    const fresh = [...others].filter((one) => !this.#otherPeers.has(one));
+    this.#otherPeers = others;
+    this.#peers.change([...removed, ...gone], [...added, ...fresh]);
+    this.#peers.servicesChanged();
+  }
+
+  /** Nodes, and the prefixes, of which those of API servers are some. */
+  #readNodes(policies: PolicyIndex): NodesAsPeers {
+    const nodes = this.#nodePeers.read(this.#informers.nodes.list(), {
+      ...{ ownNode: this.#nodeName, selectedBy: this.#selectedKeys },
+      apiServers: apiServerAddresses(this.#informers.slices.list()),
+    });
+    const textOf = ({ id, labels }: Identity): string => `${id} ${identityText(labels)}`;
+    const known = new Map([...this.#otherPeers].map((one) => [textOf(one), one]));
+    const identities = nodes.identities.map((one) => known.get(textOf(one)) ?? one);
+    this.#prefixes = this.#numberPrefixes(policies.all, nodes.apiServersElsewhere);
+    this.#nodes = { ...nodes, identities };
+    return this.#nodes;
+  }
+
+  #readPolicies(): PolicyIndex {
     const problems: PolicyProblem[] = [];
     const inForce = new Map<string, readonly Policy[]>();
     const policies = this.#informers.policies.flatMap((informer) =>
@@ -286,7 +319,10 @@ export class PolicyController {
     );
     this.#problems = problems;
     this.#inForce = inForce;
-    return policies;
+    this.#selectedKeys = selectedKeys(policies);
+    this.#nodes = undefined;
+    this.#policies = new PolicyIndex(policies);
+    return this.#policies;
   }
 
   /** What is made is heard of as all objects are. */
@@ -303,7 +339,7 @@ export class PolicyController {
     const nameOf = (kind: number, text: string, isApiServer: boolean): string =>
       `${kind} ${text}${isApiServer ? " kube-apiserver" : ""}`;
     const known = new Map(
-      this.#prefixes.map((one) => [
+      [...this.#writtenPrefixes, ...this.#prefixes].map((one) => [
         nameOf(one.kind, one.cidr.text, one.peer.labels.has("reserved:kube-apiserver")),
         one,
       ]),
@@ -343,26 +379,6 @@ export class PolicyController {
     for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
     return [...wanted.values()];
   }
-
-  /** Which labels are behind Services: those of the pods that are their endpoints. */
-  #behindService(workloads: Workloads): BehindService {
-    const textOf = new Map(
-      workloads.all.flatMap(({ addresses, labels }) => addresses.map((one) => [one, labels])),
-    );
-    return ({ namespace, name, selector }, { labels }) =>
-      this.#informers.slices.list().some((slice) => {
-        const service = slice.metadata.labels?.["kubernetes.io/service-name"];
-        if (service === undefined || (namespace !== undefined && slice.metadata.namespace !== namespace))
-          return false;
-        if (name !== undefined && name !== service) return false;
-        const object = this.#informers.services.get(`${slice.metadata.namespace}/${service}`);
-        if (name === undefined && !selects(selector, new Map(Object.entries(object?.metadata.labels ?? {}))))
-          return false;
-        return (slice.endpoints ?? []).some(({ addresses = [] }: { addresses?: string[] }) =>
-          addresses.some((address) => sameLabels(textOf.get(address), labels)),
-        );
-      });
-  }
 }
 
 /** What policies know of a node. */
@@ -377,23 +393,13 @@ function problemOf({ policies, problems }: Parsed): string | undefined {
   return policies.some(({ ofNodes }) => ofNodes) ? "it is about nodes, which are not judged" : undefined;
 }
 
-const sameLabels = (a: ReadonlyMap<string, string> | undefined, b: ReadonlyMap<string, string>): boolean =>
-  a !== undefined && a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
-
-/** The pod of an endpoint: a static pod has another uid at the API server than on its node. */
-function workloadOf(endpoint: Endpoint, all: readonly Workload[]): Workload | undefined {
-  const key = `${endpoint.podNamespace}/${endpoint.podName}`;
-  return all.find(({ uid }) => uid === endpoint.podUid) ?? all.find((one) => one.key === key);
-}
-
 /** Keys of labels that policies ask for. */
 function selectedKeys(policies: readonly Policy[]): Set<string> {
-  const keys = new Set<string>();
-  for (const { subject, rules } of policies) {
-    for (const { key } of subject) keys.add(key);
-    for (const { peers = [] } of rules)
-      for (const peer of peers)
-        if (peer.kind === "labels") for (const { key } of peer.selector) keys.add(key);
-  }
-  return keys;
+  const selectors = policies.flatMap(({ subject, rules }) => [
+    subject,
+    ...rules.flatMap(({ peers = [] }) =>
+      peers.flatMap((peer) => (peer.kind === "labels" ? [peer.selector] : [])),
+    ),
+  ]);
+  return new Set(selectors.flatMap((selector) => selector.map(({ key }) => key)));
 }

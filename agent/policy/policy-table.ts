@@ -83,8 +83,11 @@ const actionOf: Record<Verdict, number> = {
 const word32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 const read32 = (value: Uint8Array): number => new DataView(value.buffer, value.byteOffset).getUint32(0, true);
 const textOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1");
-/** For how long a program that has read an endpoint's word may still look into its set; far less in truth. */
-const graceMs = 1_000;
+/**
+ * For how long a program that has read an endpoint's word may still look into its set: far less in truth, and a packet that
+ * finds none is sent again. Sets of so long lie in the maps beside those in force, however quickly changes come.
+ */
+const graceMs = 200;
 
 /** Keeps the policy maps equal to what it was given. */
 export class PolicyTable {
@@ -97,6 +100,8 @@ export class PolicyTable {
   /** The set and the word of each endpoint. */
   readonly #endpoints = new Map<number, { set: KeptSet | undefined; word: number }>();
   readonly #prefixes = new Map<string, Entry>();
+  /** What the prefixes were made from. */
+  #given: readonly PrefixIdentity[] | undefined;
   /** Rules by number; flows and denials name them. */
   readonly #rules = new Map<string, number>();
   readonly #ruleTexts: string[] = [""];
@@ -172,8 +177,7 @@ export class PolicyTable {
   }
 
   /** Removes what no packet can be judged by any more. */
-  collect(): void {
-    const now = this.#now();
+  collect(now = this.#now()): void {
     for (const left of this.#retired.filter(({ at }) => at <= now)) {
       this.#maps.policyTables.deleteMany(left.tables);
       this.#maps.policyPorts.deleteMany(left.ports);
@@ -274,6 +278,10 @@ export class PolicyTable {
       madeSets.set(content, set);
     }
     if (madeSets.size === 0) return;
+    const fits = () =>
+      this.#used.ports + ports.length <= this.#maps.policyPorts.capacity &&
+      this.#used.tables + tables.length <= this.#maps.policyTables.capacity;
+    if (!fits()) this.#awaitRetired();
     this.#requireRoom("policyPorts", this.#used.ports + ports.length);
     this.#requireRoom("policyTables", this.#used.tables + tables.length);
     this.#maps.policyPorts.setMany(ports);
@@ -287,6 +295,16 @@ export class PolicyTable {
       for (const table of set.tables) table.users++;
       this.#sets.set(content, set);
     }
+  }
+
+  /** Changes come so quickly that what they replaced fills the maps: a moment is better than a failure. */
+  #awaitRetired(): void {
+    const times = this.#retired.map(({ at }) => at).filter(Number.isFinite);
+    if (times.length === 0) return;
+    const last = Math.max(...times);
+    const mostMs = Math.min(graceMs, last - this.#now());
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, mostMs);
+    this.collect(last);
   }
 
   #requireRoom(name: "policyPorts" | "policyTables", entries: number): void {
@@ -325,6 +343,7 @@ export class PolicyTable {
   }
 
   #writePrefixes(prefixes: readonly PrefixIdentity[]): void {
+    if (prefixes === this.#given) return;
     const wanted = new Map<string, Entry>();
     for (const { kind, cidr, identity } of prefixes) {
       const isIpv4 = cidr.family === "ipv4";
@@ -345,6 +364,7 @@ export class PolicyTable {
     );
     this.#prefixes.clear();
     for (const [text, entry] of wanted) this.#prefixes.set(text, entry);
+    this.#given = prefixes;
   }
 }
 
