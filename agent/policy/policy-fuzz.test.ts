@@ -3,126 +3,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { compile } from "./compile.ts";
-import { decide } from "./decide.ts";
-import { PeerIndex } from "./peer-index.ts";
-import { isPolicy, parsePolicy } from "./validate.ts";
-
-const whole = {
-  NetworkPolicy: {
-    apiVersion: "networking.k8s.io/v1",
-    kind: "NetworkPolicy",
-    metadata: { name: "p", namespace: "x" },
-    spec: {
-      podSelector: { matchExpressions: [{ key: "a", operator: "In", values: ["b"] }] },
-      policyTypes: ["Ingress", "Egress"],
-      ingress: [
-        {
-          from: [
-            { podSelector: { matchLabels: { a: "b" } }, namespaceSelector: {} },
-            { ipBlock: { cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] } },
-          ],
-          ports: [{ port: 80, endPort: 90, protocol: "TCP" }, { port: "web" }],
-        },
-      ],
-      egress: [{ to: [{ namespaceSelector: { matchLabels: { c: "d" } } }] }],
-    },
-  },
-  CiliumNetworkPolicy: {
-    apiVersion: "cilium.io/v2",
-    kind: "CiliumNetworkPolicy",
-    metadata: { name: "p", namespace: "x" },
-    specs: [
-      {
-        endpointSelector: { matchLabels: { "k8s:a": "b" } },
-        enableDefaultDeny: { ingress: true },
-        ingress: [
-          { fromEndpoints: [{}], toPorts: [{ ports: [{ port: "80", endPort: 81, protocol: "TCP" }] }] },
-          { fromEntities: ["world"], icmps: [{ fields: [{ type: 8, family: "IPv4" }] }] },
-        ],
-        ingressDeny: [{ fromCIDRSet: [{ cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] }] }],
-        egress: [{ toServices: [{ k8sService: { serviceName: "s", namespace: "n" } }] }],
-        egressDeny: [{ toCIDR: ["192.0.2.1"] }],
-      },
-    ],
-  },
-};
-
-/** Every place of an object. */
-function placesOf(value: unknown, path: (string | number)[] = []): (string | number)[][] {
-  const parts = typeof value === "object" && value !== null ? Object.entries(value) : [];
-  return [
-    path,
-    ...parts.flatMap(([key, one]) => placesOf(one, [...path, Array.isArray(value) ? Number(key) : key])),
-  ];
-}
-function replaced(value: any, [first, ...rest]: (string | number)[], next: unknown): any {
-  if (first === undefined) return next;
-  const copy = Array.isArray(value) ? [...value] : { ...value };
-  copy[first] = replaced(value[first], rest, next);
-  return copy;
-}
-
-const odd = fc.oneof(
-  fc.anything({ maxDepth: 2 }),
-  fc.constantFrom<unknown>(
-    null,
-    undefined,
-    "",
-    -1,
-    2 ** 53,
-    "10.0.0.0/8",
-    "::/0",
-    "__proto__",
-    [],
-    {},
-    [null],
-    [[]],
-    { __proto__: null },
-  ),
-  fc.constantFrom("80", "65536", "0x50", "01", " 80", "web", "WEB", "1e3", "TCP\u0000", "все"),
-);
-const broken = fc.constantFrom<keyof typeof whole>("NetworkPolicy", "CiliumNetworkPolicy").chain((kind) =>
-  fc
-    .array(fc.tuple(fc.constantFrom(...placesOf(whole[kind]).filter((path) => path.length > 1)), odd), {
-      minLength: 1,
-      maxLength: 3,
-    })
-    .map((changes) =>
-      changes.reduce((object, [path, next]) => {
-        try {
-          return replaced(object, path, next);
-        } catch {
-          return object; // an earlier change took the place away
-        }
-      }, whole[kind] as any),
-    ),
-);
+import { wholePolicies } from "./testing-broken-policies.ts";
+import { brokenPolicyProperty } from "./testing-policy-properties.ts";
+import { parsePolicy } from "./validate.ts";
 
 test("the whole objects are valid", () => {
-  for (const object of Object.values(whole)) assert.deepEqual(parsePolicy(object as any).problems, []);
+  for (const object of Object.values(wholePolicies))
+    assert.deepEqual(parsePolicy(object as any).problems, []);
 });
 
 test("objects with odd parts are refused with reasons, or judged", () => {
-  const labels = new Map([
-    ["k8s:io.kubernetes.pod.namespace", "x"],
-    ["k8s:a", "b"],
-  ]);
-  const end = { labels, ports: [{ name: "web", port: 80, protocol: 6 }], address: new Uint8Array(16) };
-  const peers = new PeerIndex([{ id: 300, labels, ports: end.ports }]);
   let used = 0;
   fc.assert(
-    fc.property(broken, (object) => {
-      if (!isPolicy(object)) return;
-      const { policies, problems } = parsePolicy(object);
-      assert.ok(policies.length === 0 || problems.length === 0, "used although there are problems");
-      for (const { path, message } of problems) assert.ok(Array.isArray(path) && message.length > 0);
-      for (const direction of ["ingress", "egress"] as const) {
-        decide(policies, { direction, subject: end, peer: end, protocol: 6, port: 80 });
-        compile(policies, direction, end, peers);
-      }
-      if (policies.length > 0) used++;
-    }),
+    brokenPolicyProperty(() => used++),
     { numRuns: 3000 },
   );
   assert.ok(used > 100, `${used} were judged`);

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must hold for any policies: properties for tests, and for the bench that looks for counterexamples.
+// Random policies are judged three times: from the objects as they are written (by the model in this file, which shares
+// nothing with the product), by decide(), and by the tables that the kernel would look up.
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { addressBytes, cidrContains, parseCidr } from "../../lib/addresses.ts";
+import { compile, namedPrefixes, type PortTable } from "./compile.ts";
+import { type Connection, decide } from "./decide.ts";
+import type { Policy } from "./model.ts";
+import { type Identity, PeerIndex } from "./peer-index.ts";
+import { brokenPolicy } from "./testing-broken-policies.ts";
+import {
+  anyPolicies,
+  connections,
+  endOf,
+  isPod,
+  labelsOf,
+  namespaces,
+  networkPolicy,
+  type Pod,
+  parsed,
+  pods,
+  protocolNumbers,
+  type Who,
+  words,
+  worldLabels,
+} from "./testing-policies.ts";
+import { isPolicy, parsePolicy } from "./validate.ts";
+
+// The model: NetworkPolicy by the words of its API reference.
+const meets = (selector: any, labels: Record<string, string>): boolean =>
+  Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value) &&
+  (selector.matchExpressions ?? []).every(({ key, operator, values = [] }: any) =>
+    operator === "In"
+      ? key in labels && values.includes(labels[key])
+      : operator === "NotIn"
+        ? !(key in labels && values.includes(labels[key]))
+        : operator === "Exists"
+          ? key in labels
+          : !(key in labels),
+  );
+
+function modelPeer(peer: any, namespace: string, who: Who): boolean {
+  if (peer.ipBlock !== undefined) {
+    const bytes = addressBytes(isPod(who) ? who.address : who);
+    const within = (text: string) => cidrContains(parseCidr(text), bytes);
+    return within(peer.ipBlock.cidr) && !(peer.ipBlock.except ?? []).some(within);
+  }
+  if (!isPod(who)) return false;
+  const rightNamespace =
+    peer.namespaceSelector === undefined
+      ? who.namespace === namespace
+      : meets(peer.namespaceSelector, namespaces[who.namespace]!);
+  return rightNamespace && (peer.podSelector === undefined || meets(peer.podSelector, who.labels));
+}
+
+function modelPort(port: any, protocol: number, number: number, receiver: Who): boolean {
+  if (protocolNumbers[port.protocol ?? "TCP"] !== protocol) return false;
+  if (port.port === undefined) return true;
+  if (typeof port.port === "string")
+    return (
+      isPod(receiver) &&
+      receiver.ports.some((one) => one.name === port.port && one.port === number && one.protocol === protocol)
+    );
+  return number >= port.port && number <= (port.endPort ?? port.port);
+}
+
+function modelAllows(
+  objects: any[],
+  subject: Pod,
+  peer: Who,
+  direction: "ingress" | "egress",
+  protocol: number,
+  port: number,
+): boolean {
+  const key = direction === "ingress" ? "Ingress" : "Egress";
+  const about = objects.filter(({ metadata, spec }) => {
+    const types = spec.policyTypes ?? ["Ingress", ...(spec.egress?.length > 0 ? ["Egress"] : [])];
+    return (
+      metadata.namespace === subject.namespace &&
+      meets(spec.podSelector ?? {}, subject.labels) &&
+      types.includes(key)
+    );
+  });
+  if (about.length === 0) return true;
+  const receiver = direction === "ingress" ? subject : peer;
+  return about.some(({ metadata, spec }) =>
+    (spec[direction] ?? []).some((rule: any) => {
+      const peers = rule[direction === "ingress" ? "from" : "to"] ?? [];
+      const ports = rule.ports ?? [];
+      // An address alone has no named ports, also where it is a pod's.
+      const isNameless = (one: any) => one?.ipBlock !== undefined && direction === "egress";
+      const rightPort = (one: any) =>
+        ports.length === 0 ||
+        ports.some(
+          (match: any) =>
+            !(typeof match.port === "string" && isNameless(one)) &&
+            modelPort(match, protocol, port, receiver),
+        );
+      return peers.length === 0
+        ? rightPort(undefined)
+        : peers.some((one: any) => modelPeer(one, metadata.namespace, peer) && rightPort(one));
+    }),
+  );
+}
+
+/** The kernel's way: an identity by address, its table, and for pods the prefix where the first says "unless". */
+class Lookups {
+  readonly #policies: Policy[];
+  readonly #peers: PeerIndex;
+  readonly #numberOfPod = new Map<Pod, number>();
+  readonly #prefixes: { identity: Identity; ofPods: boolean }[] = [];
+  readonly #compiled = new Map<string, ReturnType<typeof compile>>();
+
+  constructor(policies: Policy[]) {
+    this.#policies = policies;
+    for (const [index, pod] of pods.entries()) this.#numberOfPod.set(pod, 1000 + index);
+    const world = [...namedPrefixes(policies), parseCidr("0.0.0.0/0"), parseCidr("::/0")];
+    for (const [index, cidr] of world.entries())
+      this.#prefixes.push({
+        identity: { id: 5000 + index, labels: worldLabels(cidr.family), ports: [], cidr },
+        ofPods: false,
+      });
+    for (const [index, cidr] of namedPrefixes(policies, { ofPods: true }).entries())
+      this.#prefixes.push({
+        identity: { id: 9000 + index, labels: new Map(), ports: [], cidr },
+        ofPods: true,
+      });
+    this.#peers = new PeerIndex([
+      ...pods.map((pod, index) => ({ id: 1000 + index, labels: labelsOf(pod), ports: pod.ports })),
+      ...this.#prefixes.map(({ identity }) => identity),
+    ]);
+  }
+
+  #compile(direction: "ingress" | "egress", subject: Pod): ReturnType<typeof compile> {
+    const key = `${direction} ${subject.address}`;
+    if (!this.#compiled.has(key))
+      this.#compiled.set(key, compile(this.#policies, direction, endOf(subject), this.#peers));
+    return this.#compiled.get(key);
+  }
+
+  allows({ direction, protocol, port }: Connection, subject: Pod, peer: Who): boolean {
+    const compiled = this.#compile(direction, subject);
+    if (compiled === undefined) return true;
+    const verdict = (id: number | undefined) =>
+      id === undefined ? "unless" : look(compiled.tables.get(id) ?? compiled.everybody, protocol, port);
+    if (!isPod(peer)) return verdict(this.#longest(peer, false)) === "allow";
+    const first = verdict(this.#numberOfPod.get(peer));
+    return (first === "unless" ? verdict(this.#longest(peer.address, true)) : first) === "allow";
+  }
+
+  #longest(address: string, ofPods: boolean): number | undefined {
+    const bytes = addressBytes(address);
+    return this.#prefixes
+      .filter((one) => one.ofPods === ofPods && cidrContains(one.identity.cidr!, bytes))
+      .toSorted((a, b) => b.identity.cidr!.prefix - a.identity.cidr!.prefix)[0]?.identity.id;
+  }
+}
+
+const look = ({ ports, rest }: PortTable, protocol: number, port: number) =>
+  (ports.find((one) => one.protocol === protocol && one.first <= port && port <= one.last) ?? rest).verdict;
+
+/** Says which way it is wrong: too much is worse than too little. */
+function agree(where: string, isAllowed: boolean, expected: boolean, what: string): void {
+  assert.equal(isAllowed, expected, `${where} ${isAllowed ? "WIDENS" : "narrows"} access: ${what}`);
+}
+
+/** NetworkPolicies mean what their API reference says, in decide() and in the tables. */
+export const networkPolicyProperty = fc.property(
+  fc.array(networkPolicy, { minLength: 1, maxLength: 3 }),
+  (objects) => {
+    const policies = parsed(objects);
+    const lookups = new Lookups(policies);
+    for (const [connection, subject, peer] of connections()) {
+      const { direction, protocol, port } = connection;
+      const expected = modelAllows(objects, subject, peer, direction, protocol, port);
+      const what = words(connection, subject, peer);
+      agree("decide()", decide(policies, connection).verdict === "allowed", expected, what);
+      agree("compile()", lookups.allows(connection, subject, peer), expected, what);
+    }
+  },
+);
+
+/** With Cilium's kinds and admin's too, tables say what decide() says. */
+export const everyKindProperty = fc.property(anyPolicies, (objects) => {
+  const policies = parsed(objects);
+  const lookups = new Lookups(policies);
+  for (const [connection, subject, peer] of connections())
+    agree(
+      "compile()",
+      lookups.allows(connection, subject, peer),
+      decide(policies, connection).verdict === "allowed",
+      words(connection, subject, peer),
+    );
+});
+
+const brokenLabels = new Map([
+  ["k8s:io.kubernetes.pod.namespace", "x"],
+  ["k8s:a", "b"],
+]);
+const brokenEnd = {
+  labels: brokenLabels,
+  ports: [{ name: "web", port: 80, protocol: 6 }],
+  address: new Uint8Array(16),
+};
+
+/** Objects with odd parts are refused with reasons, or judged. `onUsed` hears of those that are. */
+export const brokenPolicyProperty = (onUsed: () => void = () => undefined) =>
+  fc.property(brokenPolicy, (object) => {
+    if (!isPolicy(object)) return;
+    const { policies, problems } = parsePolicy(object);
+    assert.ok(policies.length === 0 || problems.length === 0, "used although there are problems");
+    for (const { path, message } of problems) assert.ok(Array.isArray(path) && message.length > 0);
+    const peers = new PeerIndex([{ id: 300, labels: brokenLabels, ports: brokenEnd.ports }]);
+    for (const direction of ["ingress", "egress"] as const) {
+      decide(policies, { direction, subject: brokenEnd, peer: brokenEnd, protocol: 6, port: 80 });
+      compile(policies, direction, brokenEnd, peers);
+    }
+    if (policies.length > 0) onUsed();
+  });
