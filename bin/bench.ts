@@ -2,6 +2,11 @@
 import { Coalesced } from "../agent/coalesce.ts";
 import { openLab } from "../agent/datapath-lab.ts";
 import { maps as mapNames } from "../agent/datapath-layout.ts";
+import { relevantLabels } from "../agent/policy/identity.ts";
+import { podLabels } from "../agent/policy/labels.ts";
+import type { PolicyInformers } from "../agent/policy/policy-controller.ts";
+import { fuzzNames, fuzzPolicies } from "../agent/policy/policy-fuzz.ts";
+import { PolicyLab } from "../agent/policy/policy-lab.ts";
 import { ServiceController } from "../agent/service-controller.ts";
 import { serviceGroups } from "../agent/service-model.ts";
 import { forgetMostOfSlice } from "../agent/service-slices.ts";
@@ -9,7 +14,7 @@ import { ServiceTable } from "../agent/service-table.ts";
 import type { Informer } from "../lib/kube-informer.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
 import { createLogger } from "../lib/log.ts";
-import type { ServiceMaps, ServiceParts, ServiceSources } from "../test/bench/bench.ts";
+import type { PolicyParts, ServiceMaps, ServiceParts, ServiceSources } from "../test/bench/bench.ts";
 import { main } from "../test/bench/index.ts";
 
 const log = createLogger(() => undefined);
@@ -49,6 +54,17 @@ const services: ServiceParts = {
   coalesced: (work, onError) =>
     new Coalesced("services", work, { log, onError: (_name, error) => onError(error) }),
   memoryProcess,
+};
+
+/** What the bench `policy` needs of the agent. */
+const policies: PolicyParts = {
+  node: ({ sources, ...others }) =>
+    new PolicyLab({ ...others, informers: sources as unknown as PolicyInformers }),
+  labelsOf: (pod, namespace) => Object.fromEntries(relevantLabels(podLabels(pod, namespace), new Set())),
+  coalesced: (work, onError) =>
+    new Coalesced("policies", work, { log, onError: (_name, error) => onError(error) }),
+  fuzzNames,
+  fuzz: fuzzPolicies,
 };
 
 /** The agent's command line with this program in its place, and its environment, as the DaemonSet has them. */
@@ -92,4 +108,4 @@ for (const name of ["SIGINT", "SIGTERM"] as const)
 const cniNode = [process.execPath, import.meta.filename, "cni-node"];
 const { stdout, stderr } = process;
 const streams = { stdout, stderr, signal: stop.signal };
-process.exit(await main(process.argv.slice(2), { openLab, cniNode, services }, streams));
+process.exit(await main(process.argv.slice(2), { openLab, cniNode, services, policies }, streams));

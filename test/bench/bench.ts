@@ -72,12 +72,72 @@ export interface ServiceParts {
   memoryProcess(): Promise<{ command: readonly string[]; env: Record<string, string> }>;
 }
 
+/** What is fed to a policy controller. */
+export interface PolicySources
+  extends Record<"pods" | "namespaces" | "nodes" | "identities" | "services" | "slices", FedInformer> {
+  policies: FedInformer[];
+}
+
+/** A node with the product's policies in real maps: packets run through its programs, no device carries them. */
+export interface PolicyNode {
+  open(): Promise<void>;
+  /** Writes to the maps what changed. */
+  sync(): void;
+  /** By which number the programs know a pod; 0: they do not. */
+  numberOf(address: string): number;
+  /** How much there is. */
+  readonly fill: Record<string, number>;
+  /** Nanoseconds that a program took for a packet, from or to a pod of the node; it must let it through. */
+  run(way: "egress" | "ingress", packet: PolicyPacket): number;
+  close(): Promise<void>;
+}
+
+export interface PolicyPacket {
+  source: string;
+  destination: string;
+  protocol: "tcp" | "udp";
+  sourcePort: number;
+  destinationPort: number;
+  tcpFlags: number;
+}
+
+/** The product's policy layer. */
+export interface PolicyParts {
+  node(options: {
+    /** Of its network namespace. */
+    name: string;
+    nodeName: string;
+    sources: PolicySources;
+    /** Pod CIDRs of all nodes. */
+    nodes: ReadonlyMap<string, string>;
+    /** Keeps the object of a new number. */
+    createIdentity: (object: KubeObject) => void;
+    onDirty: () => void;
+  }): PolicyNode;
+  /** The labels by which policies know a pod. */
+  labelsOf(pod: KubeObject, namespace: KubeObject): Record<string, string>;
+  coalesced: ServiceParts["coalesced"];
+  /** What can be looked for. */
+  fuzzNames: readonly string[];
+  /** Tries random policies for about a second; a finding is in words. */
+  fuzz(name: string, seed: number): { cases: number; finding: string | undefined };
+}
+
 /** What a bench needs of the product; handed in by bin/bench.ts, as test/ knows only lib/. */
 export interface DatapathParts {
   openLab(options: { name: string; routing: "vxlan" | "direct" }): Promise<OpenLab>;
   /** Command line, without the number of rounds, of the `cni` bench's part on its node. */
   cniNode: readonly string[];
   services: ServiceParts;
+  policies: PolicyParts;
+}
+
+/** What the benches `policy` and `policy-fuzz` are told. */
+export interface PolicyOptions {
+  /** How many policies there are on the two nodes that are compared; ascending. */
+  counts: number[];
+  identities: number;
+  fuzzMs: number;
 }
 
 /** What the bench `services` is told. */
@@ -95,6 +155,7 @@ export interface BenchContext {
   /** How often each path is measured, interleaved with the others. */
   rounds: number;
   services: ServiceOptions;
+  policies: PolicyOptions;
   /** Aborts when the user wants to stop: everything made goes then. */
   signal: AbortSignal;
   /** Says where it is; throws when the user wants to stop. */

@@ -4,7 +4,15 @@ import { parseArgs } from "node:util";
 import { errorMessage, UsageError } from "../../lib/errors.ts";
 import { durationMs } from "../clusters/sandbox/kube-proxy/configuration.ts";
 import { exitCodeOf } from "../exit-code.ts";
-import type { Bench, BenchContext, BenchResult, DatapathParts, Goal, ServiceOptions } from "./bench.ts";
+import type {
+  Bench,
+  BenchContext,
+  BenchResult,
+  DatapathParts,
+  Goal,
+  PolicyOptions,
+  ServiceOptions,
+} from "./bench.ts";
 
 /** Every bench, one file each; loaded when it runs. */
 const benches: Record<string, { summary: string; load: () => Promise<Bench> }> = {
@@ -15,6 +23,14 @@ const benches: Record<string, { summary: string; load: () => Promise<Bench> }> =
   services: {
     summary: "services against kube-proxy's iptables and nftables: connections, programming, changes, memory",
     load: async () => (await import("./services.ts")).services,
+  },
+  policy: {
+    summary: "policies: packets with many against few, the first computation, changes of labels, memory",
+    load: async () => (await import("./policies.ts")).policies,
+  },
+  "policy-fuzz": {
+    summary: "looks for policies that break parser or compiler, or widen access; only when it is named",
+    load: async () => (await import("./policy-fuzz.ts")).policyFuzz,
   },
   cni: {
     summary: "time of the CNI plugin's ADD and DEL against the stock bridge with host-local",
@@ -36,6 +52,11 @@ of services alone:
   --changes N       changes of endpoints under load (10000)
   --picture FILE    draw what was measured, as SVG
   --soak 30m        instead: change services and load both nodes for so long; exits with 1 when it went wrong
+of policy alone:
+  --policies N,N    how many policies on the two nodes that are compared (10,10000)
+  --identities N    how many sets of labels (5000)
+of policy-fuzz alone:
+  --minutes N       for how long (10); exits with 1 when it found something
 `;
 
 interface BenchStreams {
@@ -48,6 +69,9 @@ interface BenchStreams {
 /** The maps take 262,144 endpoints, five of each. */
 const mostServices = 50_000;
 const mostChanges = 1_000_000;
+const mostPolicies = 100_000;
+/** Numbers end at 65,535, and changes need some. */
+const mostIdentities = 60_000;
 
 /** Runs the named benches (all without a name) and prints their ratios; returns the exit code. */
 export async function main(
@@ -61,13 +85,15 @@ export async function main(
       stdout.write(usage);
       return 0;
     }
-    const names = positionals.length > 0 ? positionals : Object.keys(benches);
+    const names =
+      positionals.length > 0 ? positionals : Object.keys(benches).filter((name) => name !== "policy-fuzz");
     const unknown = names.find((name) => benches[name] === undefined);
     if (unknown !== undefined) throw new UsageError(`No bench is called "${unknown}"`, usage);
     const context: BenchContext = {
       parts,
       rounds: readNumber("rounds", values.rounds ?? "5", [1, 1000]),
       services: readServiceOptions(values),
+      policies: readPolicyOptions(values),
       signal,
       progress: (line) => {
         signal.throwIfAborted();
@@ -101,6 +127,9 @@ function parseArguments(argv: readonly string[]) {
         changes: { type: "string" },
         picture: { type: "string" },
         soak: { type: "string" },
+        policies: { type: "string" },
+        identities: { type: "string" },
+        minutes: { type: "string" },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -127,6 +156,18 @@ function readServiceOptions(values: ReturnType<typeof parseArguments>["values"])
     sizes: [...new Set(sizes)].toSorted((a, b) => a - b),
     changes: readNumber("changes", values.changes ?? "10000", [1, mostChanges]),
     soakMs,
+  };
+}
+
+function readPolicyOptions(values: ReturnType<typeof parseArguments>["values"]): PolicyOptions {
+  const counts = (values.policies ?? "10,10000")
+    .split(",")
+    .map((text) => readNumber("policies", text, [10, mostPolicies]));
+  if (counts.length !== 2) throw new UsageError("--policies takes two numbers: few and many", usage);
+  return {
+    counts: counts.toSorted((a, b) => a - b),
+    identities: readNumber("identities", values.identities ?? "5000", [50, mostIdentities]),
+    fuzzMs: 60_000 * readNumber("minutes", values.minutes ?? "10", [1, 1440]),
   };
 }
 
