@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { parseCidr } from "../lib/addresses.ts";
+import { hostPrefix, parseCidr } from "../lib/addresses.ts";
 import { ShuntError } from "../lib/errors.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
 import { detachPinned, detachTc } from "./libbpf.ts";
@@ -85,7 +85,7 @@ async function removeRoutes(): Promise<string[]> {
   // With direct routing the gateway address of the node's own range is on the loopback device.
   for (const route of routes.filter((entry) => entry.type !== "" && entry.dst.includes("/"))) {
     const gateway = gatewayOf(parseCidr(route.dst));
-    lines.push(`addr del ${gateway}/${gateway.includes(":") ? 128 : 32} dev lo`);
+    lines.push(`addr del ${hostPrefix(gateway)} dev lo`);
   }
   const errors = ((await ipBatch(lines, { force: true })) + (await ensureRules([])))
     .split("\n")

@@ -4,7 +4,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { addressBytes, parseCidr } from "../lib/addresses.ts";
+import { addressBytes, hostPrefix, parseCidr } from "../lib/addresses.ts";
 import { run } from "../lib/run.ts";
 import * as layout from "./datapath-layout.ts";
 import {
@@ -313,8 +313,7 @@ function fillMaps(node: LabNode, routing: "vxlan" | "direct"): void {
   for (const [family, cidr] of podCidrs(other).entries())
     write(cidr, podFlags, addressBytes(nodeAddresses(other)[routing === "vxlan" ? 0 : family]!));
   for (const number of [node.number, other])
-    for (const address of nodeAddresses(number))
-      write(`${address}/${address.includes(":") ? 128 : 32}`, nodeFlags);
+    for (const address of nodeAddresses(number)) write(hostPrefix(address), nodeFlags);
 }
 
 /** A lab whose nodes are joined by a plain wire, for benchmarks. */

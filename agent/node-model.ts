@@ -5,6 +5,7 @@ import {
   type Cidr,
   cidrAddress,
   type Family,
+  hostPrefix,
   parseCidr,
 } from "../lib/addresses.ts";
 import { errorMessage } from "../lib/errors.ts";
@@ -75,8 +76,7 @@ export const gatewayOf = (cidr: Cidr): string => addressText(cidrAddress(cidr, 1
 export const nodeAddresses = ({ addresses, podCIDRs }: Pick<NodeFacts, "addresses" | "podCIDRs">): string[] =>
   [...Object.values(addresses), ...podCIDRs.map(gatewayOf)].map((one) => addressText(addressBytes(one)));
 
-const wholeAddress = (address: string): Cidr =>
-  parseCidr(`${address}/${familyOf(address) === "ipv4" ? 32 : 128}`);
+const wholeAddress = (address: string): Cidr => parseCidr(hostPrefix(address));
 
 /** The entries that sh_ipcache should hold, by key in hex. */
 export function ipcacheEntries(

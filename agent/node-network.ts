@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { createHash } from "node:crypto";
-import type { Cidr, Family } from "../lib/addresses.ts";
+import { type Cidr, type Family, hostPrefix } from "../lib/addresses.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
 import { overlayDevice } from "./paths.ts";
 import { macOf } from "./pod-link.ts";
@@ -19,8 +19,6 @@ const peerTables = { node: "8473", all: "8474" } as const;
 export type Preference = keyof typeof peerTables;
 /** Before cloud networks' rules for single pods (from 512 on), after the local table. */
 const rulePriorities = { except: 472, node: 473, all: 474, end: 475 } as const;
-
-const single = (address: string): string => `${address}/${address.includes(":") ? 128 : 32}`;
 
 /** Makes or adopts the VXLAN device and brings it up. Returns its interface index. */
 export async function ensureOverlay(options: {
@@ -63,12 +61,12 @@ export async function ensureGateways(device: string, gateways: readonly string[]
     gateway.includes(":") ? " nodad" : device === overlayDevice ? "" : " scope link";
   const lines = gateways
     .filter((gateway) => !present.includes(gateway))
-    .map((gateway) => `addr replace ${single(gateway)} dev ${device}${attributes(gateway)}`);
+    .map((gateway) => `addr replace ${hostPrefix(gateway)} dev ${device}${attributes(gateway)}`);
   if (device === overlayDevice)
     lines.push(
       ...present
         .filter((address) => !gateways.includes(address))
-        .map((address) => `addr del ${single(address)} dev ${device}`),
+        .map((address) => `addr del ${hostPrefix(address)} dev ${device}`),
     );
   await ipBatch(lines);
 }
@@ -191,4 +189,4 @@ function ruleText({ priority, src, srclen, iif, table, goto, nop }: any): string
   return `priority ${priority}${from}${iif === undefined ? "" : ` iif ${iif}`} ${target}`;
 }
 
-const withPrefix = (text: string): string => (text.includes("/") ? text : single(text));
+const withPrefix = (text: string): string => (text.includes("/") ? text : hostPrefix(text));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
+import { hostPrefix } from "../lib/addresses.ts";
 import { ShuntError } from "../lib/errors.ts";
 import type { Endpoint } from "./endpoint-store.ts";
 import { ipBatch, ipJson } from "./ip-command.ts";
@@ -27,8 +28,6 @@ export function macOf(tenDigits: string): string {
 export function macBytes(mac: string): Uint8Array {
   return Uint8Array.from(mac.split(":").map((part) => Number.parseInt(part, 16)));
 }
-
-const hostPrefix = (address: string): string => `${address}/${address.includes(":") ? 128 : 32}`;
 
 /**
  * Makes the pair with its pod side born inside the pod's namespace under its final name, brings the host side up

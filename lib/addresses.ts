@@ -93,6 +93,9 @@ export function parseCidr(text: string): Cidr {
   return { family, bytes, prefix, text: `${addressText(bytes)}/${prefix}` };
 }
 
+/** The CIDR of one address as text: it has all its bits. */
+export const hostPrefix = (address: string): string => `${address}/${address.includes(":") ? 128 : 32}`;
+
 export function cidrContains(cidr: Cidr, address: Uint8Array): boolean {
   const bits = cidr.prefix + (cidr.family === "ipv4" ? 96 : 0);
   if (isMapped(address) !== (cidr.family === "ipv4")) return false;
