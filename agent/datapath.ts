@@ -177,6 +177,8 @@ export class Datapath {
     for (const object of previous.values()) object.close();
     if (isFirst) this.#takeOverFlows();
     this.#log.info("kernel programs loaded", { objects: [...next.keys()] });
+    for (const [map, size] of new Map([...next.values()].flatMap((object) => [...object.keptSizes])))
+      this.#log.warn("map keeps the size that it was made with", { map, size, wanted: mapSizes[map] });
     return true;
   }
 

@@ -3,14 +3,14 @@ import fs from "node:fs";
 import path from "node:path";
 import { ShuntError } from "../lib/errors.ts";
 import { BpfError, check, errnoText, ffi, lastErrno, takeLog } from "./libbpf-ffi.ts";
-import { BpfMap } from "./libbpf-map.ts";
+import { BpfMap, openPinnedMap } from "./libbpf-map.ts";
 
 export interface LoadOptions {
   /** The object's read-only configuration: `config.encode({...})` of agent/datapath-layout.ts. */
   config?: Uint8Array;
   /** Folder in bpffs where maps are pinned under their names; existing pins are reused with their contents. */
   pinFolder?: string;
-  /** Largest number of entries by map name, for maps that are not pinned yet. */
+  /** Most entries by map name; a map that is pinned with another size keeps it, see `keptSizes`. */
   mapSizes?: Readonly<Record<string, number>>;
   /** Load these programs only; all when left out. */
   programs?: readonly string[];
@@ -19,12 +19,15 @@ export interface LoadOptions {
 /** A loaded object file: its programs' and maps' descriptors stay open until `close()`. */
 export class BpfObject {
   readonly path: string;
+  /** Maps that are pinned with another size than was asked for, and their size. */
+  readonly keptSizes: ReadonlyMap<string, number>;
   readonly #handle: bigint;
   readonly #maps = new Map<string, number>();
   readonly #programs = new Map<string, number>();
 
-  constructor(objectPath: string, handle: bigint) {
+  constructor(objectPath: string, handle: bigint, keptSizes: ReadonlyMap<string, number>) {
     this.path = objectPath;
+    this.keptSizes = keptSizes;
     this.#handle = handle;
     for (const map of each(handle, "bpf_object__next_map"))
       this.#maps.set(ffi().bpf_map__name(map), ffi().bpf_map__fd(map));
@@ -67,18 +70,19 @@ export function loadObject(objectPath: string, options: LoadOptions = {}): BpfOb
   const handle: bigint | null = ffi().bpf_object__open_file(objectPath, null);
   if (!handle) throw openError(objectPath);
   try {
-    prepareMaps(handle, options);
+    const keptSizes = prepareMaps(handle, options);
     preparePrograms(handle, options);
     const result = ffi().bpf_object__load(handle);
     if (result < 0) throw loadError(objectPath, -result, options);
-    return new BpfObject(objectPath, handle);
+    return new BpfObject(objectPath, handle, keptSizes);
   } catch (error) {
     ffi().bpf_object__close(handle);
     throw error;
   }
 }
 
-function prepareMaps(handle: bigint, options: LoadOptions): void {
+function prepareMaps(handle: bigint, options: LoadOptions): ReadonlyMap<string, number> {
+  const kept = new Map<string, number>();
   if (options.pinFolder !== undefined) fs.mkdirSync(options.pinFolder, { recursive: true, mode: 0o700 });
   for (const map of each(handle, "bpf_object__next_map")) {
     const name: string = ffi().bpf_map__name(map);
@@ -89,11 +93,23 @@ function prepareMaps(handle: bigint, options: LoadOptions): void {
       continue;
     }
     if (!name.startsWith("sh_")) continue; // scratch space and .bss are one object's own
-    const size = options.mapSizes?.[name];
-    if (size !== undefined) check(ffi().bpf_map__set_max_entries(map, size), `Cannot size map ${name}`);
-    if (options.pinFolder !== undefined)
-      check(ffi().bpf_map__set_pin_path(map, path.join(options.pinFolder, name)), `Cannot pin map ${name}`);
+    const wanted = options.mapSizes?.[name];
+    const pin = options.pinFolder === undefined ? undefined : path.join(options.pinFolder, name);
+    if (wanted !== undefined) {
+      const size = pin === undefined ? wanted : (pinnedSize(pin) ?? wanted);
+      check(ffi().bpf_map__set_max_entries(map, size), `Cannot size map ${name}`);
+      if (size !== wanted) kept.set(name, size);
+    }
+    if (pin !== undefined) check(ffi().bpf_map__set_pin_path(map, pin), `Cannot pin map ${name}`);
   }
+  return kept;
+}
+
+function pinnedSize(pin: string): number | undefined {
+  if (!fs.existsSync(pin)) return undefined;
+  const map = openPinnedMap(pin);
+  map.close();
+  return map.capacity;
 }
 
 function preparePrograms(handle: bigint, options: LoadOptions): void {

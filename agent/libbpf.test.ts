@@ -64,12 +64,29 @@ describe("libbpf binding", () => {
     pinned.close();
   });
 
+  test("a pinned map keeps its size, whatever is asked for", () => {
+    const pinFolder = path.join(bpffs, "maps");
+    const sized = loadObject(pod, { pinFolder, mapSizes: { [maps.endpoints]: 99, [maps.nat]: 131_072 } });
+    assert.deepEqual([...sized.keptSizes], [[maps.endpoints, 16_384]]);
+    assert.equal(sized.map(maps.endpoints).capacity, 16_384);
+    sized.close();
+    const fresh = path.join(bpffs, "fresh");
+    const small = loadObject(pod, { pinFolder: fresh, mapSizes: { [maps.endpoints]: 99 } });
+    assert.deepEqual([small.map(maps.endpoints).capacity, small.keptSizes.size], [99, 0]);
+    small.close();
+    fs.rmSync(fresh, { recursive: true });
+  });
+
   test("pinned maps of another layout are named with a remedy, and nothing stays loaded", () => {
-    const options = { pinFolder: path.join(bpffs, "maps"), mapSizes: { [maps.endpoints]: 99 } };
+    const pinFolder = path.join(bpffs, "wrong");
+    fs.mkdirSync(pinFolder);
+    fs.renameSync(path.join(bpffs, "maps", maps.services), path.join(pinFolder, maps.endpoints));
     assert.throws(
-      () => loadObject(pod, options),
+      () => loadObject(pod, { pinFolder, mapSizes: { [maps.endpoints]: 99 } }),
       (error) => error instanceof ShuntError && /another layout/.test(error.remedy ?? ""),
     );
+    fs.renameSync(path.join(pinFolder, maps.endpoints), path.join(bpffs, "maps", maps.services));
+    assert.deepEqual(fs.readdirSync(pinFolder), []);
   });
 
   test("a missing object says how to compile it", () => {
