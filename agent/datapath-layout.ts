@@ -62,6 +62,8 @@ export const configFlags = {
 export const policyFlags = { POLICY_INGRESS: 1, POLICY_EGRESS: 2, POLICY_AUDIT: 4 } as const;
 /** Bits of a word that are flags; endpoint ids are below the second number. */
 export const policyFlagBits = 3;
+/** The node itself as an endpoint of policies. */
+export const policyHost = 0;
 export const policyEndpoints = 16_384;
 /** The identity under which a set keeps the table for those whom it does not name. */
 export const policyEverybody = 0xffff_ffff;

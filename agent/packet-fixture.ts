@@ -104,12 +104,13 @@ function fillEndpoints(object: BpfObject): void {
     { addresses: ["10.244.1.6", "fd10:244:0:1::6"], ifindex: 7, mac: otherPodMac },
   ];
   const map = object.map(layout.maps.endpoints);
-  for (const pod of pods)
+  for (const [index, pod] of pods.entries())
     for (const address of pod.addresses)
       map.set(
         addressBytes(address),
         layout.endpoint.encode({
           ifindex: pod.ifindex,
+          id: index + 1,
           mac: hex(pod.mac),
           hostMac: hex("02:00:00:00:00:01"),
         }),

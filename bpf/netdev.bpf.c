@@ -51,7 +51,8 @@ static __always_inline int follow_flow(struct __sk_buff *skb, struct packet *pac
 	return !failed && tells ? tell_service(skb, packet) : failed;
 }
 
-// `target`: flags of the endpoint that the packet is for; 0 when it is for no address of this node.
+// `target`: flags of the endpoint that the packet is for; 0 when it is for no address of this node. Returns NOT_TRANSLATED
+// when there is nothing to do.
 static __noinline int translate(struct __sk_buff *skb, struct packet *packet, __u32 target)
 {
 	resolve_fragment(packet);
@@ -72,15 +73,15 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, __
 		int done = translate_icmp_error(skb, packet);
 		if (done == TRANSLATED)
 			return deliver(skb, packet, DIRECTION_INGRESS, FORWARD_REVERSE);
-		return done == TRANSLATE_FAILED ? drop(skb, DIRECTION_INGRESS, DROP_TRANSLATE_FAILED) : TC_NEXT;
+		return done == TRANSLATE_FAILED ? drop(skb, DIRECTION_INGRESS, DROP_TRANSLATE_FAILED) : NOT_TRANSLATED;
 	}
 	if (!(config.flags & CONFIG_NODE_PORTS) || !can_be_served(packet))
-		return TC_NEXT;
+		return NOT_TRANSLATED;
 	struct service_key key = {};
 	struct service *service = find_packet_service(packet, target, &key);
 	if (!service) {
 		end_service_flow(packet);
-		return TC_NEXT;
+		return NOT_TRANSLATED;
 	}
 	if (is_handed_over(packet))
 		return leave_to_netfilter(packet);
@@ -126,7 +127,11 @@ SEC("tc") int from_netdev(struct __sk_buff *skb)
 		count(skb, DIRECTION_INGRESS, FORWARD_LOCAL);
 		return to_local_pod(skb, &packet, target);
 	}
-	return translate(skb, &packet, target ? target->flags : 0);
+	int done = translate(skb, &packet, target ? target->flags : 0);
+	if (done != NOT_TRANSLATED)
+		return done;
+	int failed = judge_host(skb, &packet, DIRECTION_INGRESS);
+	return failed ? drop(skb, DIRECTION_INGRESS, failed) : TC_NEXT;
 }
 
 // The node's own SCTP to a service: no socket program translates it. Where a program at egress cannot lead (to a server of
@@ -136,11 +141,15 @@ static __noinline int serve_host(struct __sk_buff *skb, struct packet *packet)
 	struct service_key key = {};
 	struct nat_entry *flow = find_flow(packet);
 	struct service *service = flow ? NULL : find_packet_service(packet, 0, &key);
-	if (!flow && !service)
-		return TC_NEXT;
-	int failed = flow ? follow_flow(skb, packet, flow) : serve(skb, packet, service, &key, false);
+	int failed = 0;
+	if (flow || service)
+		failed = flow ? follow_flow(skb, packet, flow) : serve(skb, packet, service, &key, false);
+	if (!failed)
+		failed = judge_host(skb, packet, DIRECTION_EGRESS);
 	if (failed)
 		return drop(skb, DIRECTION_EGRESS, failed == REJECT ? DROP_NO_BACKEND : failed);
+	if (!flow && !service)
+		return TC_NEXT;
 	struct endpoint *endpoint = find_endpoint(&packet->tuple.destination);
 	if (!endpoint)
 		return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_SERVICE);
@@ -165,17 +174,19 @@ SEC("tc") int to_netdev(struct __sk_buff *skb)
 	if (parse(skb, &packet) || is_tunnel_traffic(&packet))
 		return TC_NEXT;
 	resolve_fragment(&packet);
-	if (!(packet.flags & PACKET_PORTS))
-		return TC_NEXT;
-	struct nat_entry *flow = bpf_map_lookup_elem(&sh_nat, &packet.tuple);
-	if (packet.tuple.protocol == IPPROTO_SCTP && (config.flags & CONFIG_NODE_PORTS) &&
+	bool has_ports = packet.flags & PACKET_PORTS;
+	struct nat_entry *flow = has_ports ? bpf_map_lookup_elem(&sh_nat, &packet.tuple) : NULL;
+	if (has_ports && packet.tuple.protocol == IPPROTO_SCTP && (config.flags & CONFIG_NODE_PORTS) &&
 	    (!flow || !(flow->flags & NAT_REVERSE)))
 		return serve_host(skb, &packet);
+	int failed = is_multicast(&packet.tuple.destination) ? 0 : judge_host(skb, &packet, DIRECTION_EGRESS);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
 	if (!flow || !(flow->flags & NAT_REVERSE) || !(flow->flags & NAT_SERVICE))
 		return TC_NEXT;
 	refresh(flow, &packet);
 	struct tuple to = flow->to;
-	int failed = rewrite(skb, &packet, &to);
+	failed = rewrite(skb, &packet, &to);
 	return failed ? drop(skb, DIRECTION_EGRESS, failed) : pass(skb, DIRECTION_EGRESS, FORWARD_REVERSE);
 }
 

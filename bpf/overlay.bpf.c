@@ -72,6 +72,9 @@ SEC("tc") int from_overlay(struct __sk_buff *skb)
 		if (done == TRANSLATE_FAILED)
 			return drop(skb, DIRECTION_INGRESS, DROP_TRANSLATE_FAILED);
 	}
+	failed = judge(skb, &packet, DIRECTION_INGRESS);
+	if (failed)
+		return drop(skb, DIRECTION_INGRESS, failed);
 	// Whatever destination MAC the sender wrote, it is for this node.
 	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
 	return pass(skb, DIRECTION_INGRESS, FORWARD_HOST);
@@ -85,6 +88,9 @@ SEC("tc") int to_overlay(struct __sk_buff *skb)
 	}
 	struct packet packet = {};
 	int failed = parse(skb, &packet);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
+	failed = judge_host(skb, &packet, DIRECTION_EGRESS);
 	if (failed)
 		return drop(skb, DIRECTION_EGRESS, failed);
 	struct ipcache_entry *owner = find_owner(&packet.tuple.destination);

@@ -73,11 +73,11 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *packet)
 
 static __always_inline int to_endpoint(struct __sk_buff *skb, struct packet *packet, const struct endpoint *target)
 {
-	if (target->flags & ENDPOINT_HOST)
-		return pass(skb, DIRECTION_EGRESS, FORWARD_HOST);
 	int failed = judge(skb, packet, DIRECTION_INGRESS);
 	if (failed)
 		return drop(skb, DIRECTION_INGRESS, failed);
+	if (target->flags & ENDPOINT_HOST)
+		return pass(skb, DIRECTION_EGRESS, FORWARD_HOST);
 	count(skb, DIRECTION_EGRESS, FORWARD_LOCAL);
 	return to_local_pod(skb, packet, target);
 }
@@ -235,7 +235,9 @@ SEC("tc") int to_pod(struct __sk_buff *skb)
 		return pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);
 	resolve_fragment(&packet);
 	struct nat_entry *flow = translated ? find_flow(&packet) : NULL;
-	int failed = 0;
+	int failed = judge_host(skb, &packet, DIRECTION_EGRESS);
+	if (failed)
+		return drop(skb, DIRECTION_EGRESS, failed);
 	if (!flow || !(flow->flags & NAT_REVERSE)) {
 		failed = judge(skb, &packet, DIRECTION_INGRESS);
 		return failed ? drop(skb, DIRECTION_INGRESS, failed) : pass(skb, DIRECTION_INGRESS, FORWARD_TO_POD);

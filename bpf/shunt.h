@@ -69,7 +69,7 @@ enum endpoint_flag {
 
 struct endpoint {
 	__u32 ifindex; // host side of the pod's veth pair; 0 for ENDPOINT_HOST
-	__u32 id; // small number of the endpoint on this node
+	__u32 id; // small number of the endpoint on this node; POLICY_HOST for ENDPOINT_HOST
 	__u32 identity;
 	__u8 mac[6]; // the pod's side
 	__u8 host_mac[6]; // the node's side
@@ -304,13 +304,14 @@ struct socket_nat {
 _Static_assert(sizeof(struct socket_nat) == 24, "socket_nat");
 
 // Policy. Map sh_policy_of, array: an endpoint's id -> the word by which its packets are judged: the number of a policy set
-// above POLICY_FLAGS bits of flags. Zero judges nothing. One word, so that no packet is judged by half a set.
+// above POLICY_FLAGS bits of flags. Zero judges nothing. One word, so that no packet is judged by half a set. The node itself
+// (ENDPOINT_HOST) is number POLICY_HOST.
 enum policy_flag {
 	POLICY_INGRESS = 1, // judged towards the endpoint
 	POLICY_EGRESS = 2, // judged from the endpoint
 	POLICY_AUDIT = 4, // what is denied is counted, and passes
 };
-enum { POLICY_FLAGS = 3, POLICY_ENDPOINTS = 16384 };
+enum { POLICY_FLAGS = 3, POLICY_HOST = 0, POLICY_ENDPOINTS = 16384 };
 
 // Map sh_policy_tables: policy_table_key -> number of a table of ports. The everybody's entry is there for each direction
 // that is judged; that of an identity only when it is another one.

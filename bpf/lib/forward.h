@@ -146,13 +146,13 @@ static __always_inline bool find_route_beside(struct __sk_buff *skb, const struc
 static __noinline int deliver(struct __sk_buff *skb, struct packet *packet, __u32 direction, __u32 reason)
 {
 	struct endpoint *endpoint = find_endpoint(&packet->tuple.destination);
-	if (endpoint && (endpoint->flags & ENDPOINT_HOST))
-		return pass(skb, direction, reason);
 	if (endpoint) {
 		// What a flow's other end sends was judged with the packet that made the flow.
 		int failed = reason == FORWARD_REVERSE ? 0 : judge(skb, packet, DIRECTION_INGRESS);
 		if (failed)
 			return drop(skb, DIRECTION_INGRESS, failed);
+		if (endpoint->flags & ENDPOINT_HOST)
+			return pass(skb, direction, reason);
 		count(skb, direction, reason);
 		return to_local_pod(skb, packet, endpoint);
 	}

@@ -155,7 +155,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 131072);
 	__type(key, struct tuple);
 	__type(value, struct policy_flow);
 } sh_policy_flows SEC(".maps");

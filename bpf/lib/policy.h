@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Who may talk to a pod, and to whom it may. A connection is judged by its first packet, and again when the policy of one
-// of its ends has changed.
+// Who may talk to a pod or to the node, and to whom they may. A connection is judged by its first packet, and again when the
+// policy of one of its ends has changed.
 #pragma once
 
 #include "lib/flow.h"
@@ -192,8 +192,17 @@ static __always_inline __be16 judged_port(const struct packet *packet, bool repl
 	return bpf_htons(packet->icmp_type);
 }
 
-// Judges the packet in scratch, whose addresses are those that pods know: from the pod that has its source (egress), or to the
-// pod that has its destination (ingress). Returns 0 or the reason to drop it. Not static: verified once, not for each caller.
+// What hosts need to reach each other at all (RFC 4861, RFC 3810): solicitations, advertisements, group membership.
+static __always_inline bool is_link_upkeep(const struct packet *packet)
+{
+	__u8 type = packet->icmp_type;
+	return packet->tuple.protocol == NEXT_ICMPV6 &&
+	       ((type >= 130 && type <= 137) || type == 143);
+}
+
+// Judges the packet in scratch, whose addresses are those that pods know: from the pod or node that has its source (egress), or
+// to the one that has its destination (ingress). Returns 0 or the reason to drop it. Not static: verified once, not for each
+// caller.
 __noinline int judge_packet(struct __sk_buff *skb, __u32 direction)
 {
 	struct scratch *scratch = scratch_of_cpu();
@@ -205,13 +214,13 @@ __noinline int judge_packet(struct __sk_buff *skb, __u32 direction)
 	bool out = direction == DIRECTION_EGRESS;
 	const struct address *peer = out ? &packet->tuple.destination : &packet->tuple.source;
 	struct endpoint *own = find_endpoint(out ? &packet->tuple.source : &packet->tuple.destination);
-	if (!own || (own->flags & ENDPOINT_HOST))
+	if (!own || ((own->flags & ENDPOINT_HOST) && is_link_upkeep(packet)))
 		return 0;
 	question->endpoint = own->id;
 	question->word = word_of(own);
 	struct endpoint *other = find_endpoint(peer);
-	if (other && !(other->flags & ENDPOINT_HOST) && other->id == question->endpoint)
-		return 0; // a pod always reaches itself
+	if (other && other->id == question->endpoint)
+		return 0; // a pod always reaches itself, and so does the node
 	resolve_fragment(packet);
 	if ((packet->flags & PACKET_ICMP_ERROR) && is_error_of_flow(skb, scratch))
 		return 0;
@@ -254,4 +263,14 @@ static __always_inline int judge(struct __sk_buff *skb, const struct packet *pac
 		return DROP_POLICY_DENIED;
 	scratch->packet = *packet;
 	return judge_packet(skb, direction);
+}
+
+// The same, of what the node itself sends or gets.
+static __always_inline int judge_host(struct __sk_buff *skb, const struct packet *packet, __u32 direction)
+{
+	if (!(config.flags & CONFIG_POLICY))
+		return 0;
+	bool out = direction == DIRECTION_EGRESS;
+	struct endpoint *own = find_endpoint(out ? &packet->tuple.source : &packet->tuple.destination);
+	return own && (own->flags & ENDPOINT_HOST) ? judge(skb, packet, direction) : 0;
 }
