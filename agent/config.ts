@@ -4,6 +4,7 @@ import { Ajv } from "ajv";
 import { parse } from "yaml";
 import { parseCidr } from "../lib/addresses.ts";
 import { errorMessage, ShuntError } from "../lib/errors.ts";
+import { parseLabelPattern } from "../lib/label-patterns.ts";
 import type { LogLevel } from "../lib/log.ts";
 
 /** How each layer of a node is set. */
@@ -32,6 +33,8 @@ export interface AgentConfig {
   acceleration: "disabled" | "best-effort" | "native";
   /** Most entries by map, for maps that are not made yet. */
   mapSizes: Record<string, number>;
+  /** Patterns of labels that make identities, or do not, before the usual ones. */
+  identityLabels: string[];
   /** Modes of a node whose ShuntNode object does not say. */
   defaults: Modes;
   logLevel: LogLevel;
@@ -50,11 +53,23 @@ const closed = { type: "object", additionalProperties: false };
 const mapSize = { type: "integer", minimum: 1024, maximum: 16_777_216 };
 /** The kernel's maps by the names under which the configuration sizes them. */
 const mapsOf = {
-  services: "sh_services",
-  backends: "sh_backends",
-  flows: "sh_nat",
-  affinity: "sh_affinity",
+  services: {
+    services: "sh_services",
+    backends: "sh_backends",
+    flows: "sh_nat",
+    affinity: "sh_affinity",
+  },
+  policy: {
+    tables: "sh_policy_tables",
+    ports: "sh_policy_ports",
+    prefixes: "sh_policy_prefixes",
+    flows: "sh_policy_flows",
+  },
 } as const;
+const sizesOf = (part: keyof typeof mapsOf) => ({
+  ...closed,
+  properties: Object.fromEntries(Object.keys(mapsOf[part]).map((name) => [name, mapSize])),
+});
 
 export const modeValues = {
   podNetwork: ["standby", "active"],
@@ -78,10 +93,14 @@ const schema = {
         healthPort: { ...port, minimum: 0 },
         forwarding: { enum: ["snat", "dsr", "hybrid"] },
         acceleration: { enum: ["disabled", "best-effort", "native"] },
-        maps: {
-          ...closed,
-          properties: Object.fromEntries(Object.keys(mapsOf).map((name) => [name, mapSize])),
-        },
+        maps: sizesOf("services"),
+      },
+    },
+    policy: {
+      ...closed,
+      properties: {
+        identityLabels: { type: "array", items: { type: "string", minLength: 1 } },
+        maps: sizesOf("policy"),
       },
     },
     defaults: {
@@ -128,6 +147,13 @@ export function parseConfig(content: unknown, where: string): AgentConfig {
     } catch (error) {
       throw invalid(where, errorMessage(error));
     }
+  const identityLabels: string[] = given.policy?.identityLabels ?? [];
+  for (const pattern of identityLabels)
+    try {
+      parseLabelPattern(pattern);
+    } catch (error) {
+      throw invalid(where, `policy.identityLabels: ${errorMessage(error)}`);
+    }
   return {
     tunnelPort: given.tunnelPort ?? 8473,
     routing: given.routing ?? "vxlan",
@@ -139,11 +165,14 @@ export function parseConfig(content: unknown, where: string): AgentConfig {
     forwarding: given.services?.forwarding ?? "snat",
     acceleration: given.services?.acceleration ?? "disabled",
     mapSizes: Object.fromEntries(
-      Object.entries(given.services?.maps ?? {}).map(([name, size]) => [
-        mapsOf[name as keyof typeof mapsOf],
-        size as number,
-      ]),
+      Object.entries(mapsOf).flatMap(([part, names]) =>
+        Object.entries(names).flatMap(([name, map]) => {
+          const size: number | undefined = given[part]?.maps?.[name];
+          return size === undefined ? [] : [[map, size]];
+        }),
+      ),
     ),
+    identityLabels,
     defaults: { podNetwork: "active", services: "on", policy: "off", security: "observe", ...given.defaults },
     logLevel: given.logLevel ?? "info",
     clusterPodCIDRs: given.clusterPodCIDRs ?? [],

@@ -30,7 +30,7 @@ import { NodeReconciler } from "./node-reconciler.ts";
 import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
 import { visibleNetns } from "./pod-link.ts";
 import type { PolicyLayer, PolicyReport } from "./policy/policy-layer.ts";
-import { noPolicies, viewEndpoint } from "./policy/policy-views.ts";
+import { namedPod, noPolicies, viewEndpoint } from "./policy/policy-views.ts";
 import { ProblemEvents } from "./problem-events.ts";
 import { ServiceController } from "./service-controller.ts";
 import { eventOfService } from "./service-events.ts";
@@ -171,7 +171,7 @@ export class Daemon {
         denials: () => (this.#datapath.loaded ? (this.#policy?.denials() ?? []) : undefined),
         policies: () => this.#policy?.policyViews() ?? noPolicies(this.#modes.policy),
         endpoints: () =>
-          this.#policy?.endpointViews() ?? this.#endpoints.list().map((one) => viewEndpoint(one)),
+          this.#policy?.endpointViews() ?? this.#endpoints.list().map((one) => viewEndpoint(namedPod(one))),
         metrics: this.#metrics.registry,
       },
     );
@@ -309,6 +309,7 @@ export class Daemon {
       const { client, nodeName, log } = this.#options;
       this.#policy = new Layer({
         ...{ client, nodeName, log, ...this.#sources, nodes: this.#nodes },
+        identityLabels: this.#options.config.identityLabels,
         datapath: this.#datapath,
         endpoints: this.#endpoints,
         ipcache: this.#ipcache,

@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 export const stateFolder = "/var/run/shunt";
 export const socketPath = `${stateFolder}/cni.sock`;
 export const endpointFolder = `${stateFolder}/endpoints`;
+/** Versions of policies that stay in force although their objects say something else now. */
+export const policyFile = `${stateFolder}/policies.json`;
 /** Kernel settings as they were before the agent. */
 export const sysctlFile = `${stateFolder}/sysctls.json`;
 export const cniConfFile = "/etc/cni/net.d/05-shunt.conflist";

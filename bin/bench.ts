@@ -2,7 +2,7 @@
 import { Coalesced } from "../agent/coalesce.ts";
 import { openLab } from "../agent/datapath-lab.ts";
 import { maps as mapNames } from "../agent/datapath-layout.ts";
-import { relevantLabels } from "../agent/policy/identity.ts";
+import { relevantLabels, usualLabels } from "../agent/policy/identity.ts";
 import { podLabels } from "../agent/policy/labels.ts";
 import type { PolicyInformers } from "../agent/policy/policy-controller.ts";
 import { fuzzNames, fuzzPolicies } from "../agent/policy/policy-fuzz.ts";
@@ -60,7 +60,8 @@ const services: ServiceParts = {
 const policies: PolicyParts = {
   node: ({ sources, ...others }) =>
     new PolicyLab({ ...others, informers: sources as unknown as PolicyInformers }),
-  labelsOf: (pod, namespace) => Object.fromEntries(relevantLabels(podLabels(pod, namespace), new Set())),
+  labelsOf: (pod, namespace) =>
+    Object.fromEntries(relevantLabels(podLabels(pod, namespace), new Set(), usualLabels([]))),
   coalesced: (work, onError) =>
     new Coalesced("policies", work, { log, onError: (_name, error) => onError(error) }),
   fuzzNames,

@@ -4,6 +4,7 @@ import { Ajv, type ErrorObject } from "ajv";
 import { parse } from "yaml";
 import { parseCidr } from "../lib/addresses.ts";
 import { errorMessage, UsageError } from "../lib/errors.ts";
+import { parseLabelPattern } from "../lib/label-patterns.ts";
 
 /** What an installation can be told; every field has a default. */
 export interface Values {
@@ -35,6 +36,12 @@ export interface Values {
     acceleration: "disabled" | "best-effort" | "native";
     /** Most entries of the kernel's maps, for nodes whose maps are not made yet. */
     maps: Record<"services" | "backends" | "flows" | "affinity", number>;
+  };
+  policy: {
+    /** Which labels of pods make identities, before the usual ones: patterns, of which the first that matches decides. */
+    identityLabels: string[];
+    /** As above: tables of ports by identity, their ports, prefixes that policies name, and connections. */
+    maps: Record<"tables" | "ports" | "prefixes" | "flows", number>;
   };
   modes: {
     podNetwork: "standby" | "active";
@@ -72,6 +79,10 @@ export const defaultValues: Values = {
     acceleration: "disabled",
     maps: { services: 65_536, backends: 524_288, flows: 131_072, affinity: 65_536 },
   },
+  policy: {
+    identityLabels: [],
+    maps: { tables: 131_072, ports: 262_144, prefixes: 65_536, flows: 131_072 },
+  },
   modes: { podNetwork: "active", services: "on", policy: "off", security: "observe" },
   logLevel: "info",
   healthPort: 9879,
@@ -82,6 +93,10 @@ export const defaultValues: Values = {
 const port = { type: "integer", minimum: 1, maximum: 65535 };
 const closed = { type: "object", additionalProperties: false };
 const mapSize = { type: "integer", minimum: 1024, maximum: 16_777_216 };
+const mapSizes = (...names: string[]) => ({
+  ...closed,
+  properties: Object.fromEntries(names.map((name) => [name, mapSize])),
+});
 
 /** JSON schema of a values file; also printed by `shunt install --help-values`. */
 export const valuesSchema = {
@@ -108,12 +123,14 @@ export const valuesSchema = {
         healthPort: { ...port, minimum: 0 },
         forwarding: { enum: ["snat", "dsr", "hybrid"] },
         acceleration: { enum: ["disabled", "best-effort", "native"] },
-        maps: {
-          ...closed,
-          properties: Object.fromEntries(
-            ["services", "backends", "flows", "affinity"].map((name) => [name, mapSize]),
-          ),
-        },
+        maps: mapSizes("services", "backends", "flows", "affinity"),
+      },
+    },
+    policy: {
+      ...closed,
+      properties: {
+        identityLabels: { type: "array", maxItems: 100, items: { type: "string", minLength: 1 } },
+        maps: mapSizes("tables", "ports", "prefixes", "flows"),
       },
     },
     modes: {
@@ -207,6 +224,7 @@ export async function loadValues(
   }
   const values = tree as unknown as Values;
   for (const cidr of values.clusterPodCIDRs) parseCidr(cidr);
+  for (const pattern of values.policy.identityLabels) parseLabelPattern(pattern);
   if (values.healthPort === values.metricsPort)
     throw new UsageError(`healthPort and metricsPort are both ${values.healthPort}; they must differ`);
   return values;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which labels are behind Services: those of the pods that are their endpoints.
+// What is behind Services: pods by their labels, and addresses that no pod has.
+import { addressBytes, addressText, hostPrefix, isAddress } from "../../lib/addresses.ts";
 import type { Informer } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import type { ServicesPeer } from "./peer-index.ts";
+import type { Behind, ServicesPeer } from "./peer-index.ts";
 import { selects } from "./selector.ts";
 
 /** Endpoints of Services by their names, as the slices have them. */
@@ -25,15 +26,17 @@ export class BehindServices {
     });
   }
 
-  labels({ namespace, name, selector }: ServicesPeer): ReadonlySet<string> {
+  find({ namespace, name, selector }: ServicesPeer): Behind {
     this.#byService ??= Map.groupBy(this.#slices.list(), serviceOf);
     const texts = new Set<string>();
+    const others = new Set<string>();
     const add = (slices: readonly KubeObject[] = []): void => {
       for (const { endpoints } of slices)
         for (const { addresses } of endpoints ?? [])
           for (const address of addresses ?? []) {
             const text = this.#textAt(address);
             if (text !== undefined) texts.add(text);
+            else if (isAddress(address)) others.add(hostPrefix(addressText(addressBytes(address))));
           }
     };
     if (name !== undefined && namespace !== undefined) add(this.#byService.get(`${namespace}/${name}`));
@@ -44,7 +47,7 @@ export class BehindServices {
         const labels = Object.entries<string>(this.#services.get(service)?.metadata.labels ?? {});
         if (name === undefined ? selects(selector, new Map(labels)) : name === called) add(slices);
       }
-    return texts;
+    return { texts, others };
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cilium.io/v2 CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy.
+import { hostPrefix } from "../../lib/addresses.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { readBlock } from "./cidr-block.ts";
 import { entityNames, isEntity, selectorsOfEntity } from "./entities.ts";
@@ -31,7 +32,9 @@ const endpointKey = (key: string): string => {
     ? `k8s:${key}`
     : `any:${key}`;
 };
-const nodeKey = (key: string): string => (sourced.test(key) ? key : `node:${key}`);
+/** Labels of nodes have a source of their own here, whichever a policy writes. */
+const nodeKey = (key: string): string =>
+  /^(reserved|cidr|unspec):/.test(key) ? key : `node:${key.replace(sourced, "")}`;
 
 const protocolNumbers: Record<string, readonly number[]> = {
   ANY: [protocols.TCP, protocols.UDP, protocols.SCTP],
@@ -138,6 +141,8 @@ class Reader {
         if (raw[key] != null && !(key === "authentication" && raw[key].mode === "disabled"))
           this.say([...path, key], why);
       const ports = this.#ports(raw, path);
+      if (spec.nodeSelector != null && direction === "ingress" && ports?.some((port) => "name" in port))
+        this.say([...path, "toPorts"], "ports of nodes have no names: write their numbers");
       const named = this.#peers(raw, direction, path);
       // A rule that names neither peers nor ports allows and denies nothing: it only isolates.
       if (named === undefined && ports === undefined) return [];
@@ -172,7 +177,10 @@ class Reader {
         );
       case "fromCIDR":
       case "toCIDR":
-        return list.flatMap((text, index) => this.#block({ cidr: single(text) }, [...path, index]));
+        // Also an address may stand there.
+        return list.flatMap((text, index) =>
+          this.#block({ cidr: text.includes("/") ? text : hostPrefix(text) }, [...path, index]),
+        );
       case "fromCIDRSet":
       case "toCIDRSet":
         return list.flatMap((raw, index) => this.#block(raw, [...path, index]));
@@ -276,9 +284,4 @@ class Reader {
     }
     return [{ protocol: family === "IPv4" ? protocols.ICMP : protocols.ICMPv6, first: number, last: number }];
   }
-}
-
-/** fromCIDR and toCIDR also take an address. */
-function single(text: string): string {
-  return text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`;
 }

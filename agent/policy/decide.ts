@@ -47,14 +47,16 @@ export type BehindService = (peer: Extract<Peer, { kind: "services" }>, end: End
 /** The policies that are about an end, in the order in which they are asked. */
 export function policiesAbout(policies: readonly Policy[], subject: End): Policy[] {
   const tiers: readonly Tier[] = ["admin", "namespace", "baseline"];
-  return policies
-    .filter((policy) => policy.ofNodes === isNode(subject.labels) && selects(policy.subject, subject.labels))
-    .toSorted(
-      (a, b) =>
-        tiers.indexOf(a.tier) - tiers.indexOf(b.tier) ||
-        a.priority - b.priority ||
-        (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
-    );
+  const about = policies.filter(
+    (policy) => policy.ofNodes === isNode(subject.labels) && selects(policy.subject, subject.labels),
+  );
+  if (about.every(({ isImplied }) => isImplied)) return [];
+  return about.toSorted(
+    (a, b) =>
+      tiers.indexOf(a.tier) - tiers.indexOf(b.tier) ||
+      a.priority - b.priority ||
+      (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+  );
 }
 
 /** Judges a connection. */

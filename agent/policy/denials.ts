@@ -16,7 +16,7 @@ export interface DenialView {
     address: string;
     /** Its number as policies know it; 0 when nobody had told of it yet. */
     identity: number;
-    /** namespace/name of a pod, what pods of its labels are called, or the name of a reserved identity such as world. */
+    /** namespace/name of a pod, node:NAME, what pods of its labels are called, or the name of a reserved identity such as world. */
     name: string;
   };
   /** The receiver's, e.g. 8080/TCP or 8/ICMP. */
@@ -35,8 +35,8 @@ export interface DenialView {
 export interface DenialSources {
   /** Name of the pod with that endpoint, and the word that it is judged by now. */
   endpoint(id: number): { pod: string; word: number } | undefined;
-  /** Name of the pod with that address. */
-  podAt(address: string): string | undefined;
+  /** Name of the pod or node with that address. */
+  nameAt(address: string): string | undefined;
   /** The labels of an identity. */
   labelsOf(identity: number): Labels | undefined;
   ruleText(rule: number): string;
@@ -96,8 +96,8 @@ export function forgetDenials(
   map.deleteMany([...map.keys()].filter((key) => peers.has(addressText(policyDenialKey.decode(key).peer))));
 }
 
-function peerName(address: string, identity: number, { podAt, labelsOf }: DenialSources): string {
-  const known = podAt(address) ?? reservedNames.get(identity);
+function peerName(address: string, identity: number, { nameAt, labelsOf }: DenialSources): string {
+  const known = nameAt(address) ?? reservedNames.get(identity);
   if (known !== undefined) return known;
   const labels = labelsOf(identity);
   if (labels === undefined) return `identity ${identity}`;

@@ -12,6 +12,7 @@ import {
   identityText,
   labelsOfIdentity,
   relevantLabels,
+  usualLabels,
 } from "./identity.ts";
 
 const labels = (entries: Record<string, string>) => new Map(Object.entries(entries));
@@ -130,7 +131,9 @@ test("labels of rollouts and single pods count only when a policy selects by the
     "k8s:io.kubernetes.pod.namespace": "x",
     "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": "x",
   });
-  const keys = (selectedBy: string[]) => [...relevantLabels(all, new Set(selectedBy)).keys()];
+  const keys = (selectedBy: string[], patterns: string[] = []) => [
+    ...relevantLabels(all, new Set(selectedBy), usualLabels(patterns)).keys(),
+  ];
   const usual = [
     ...["k8s:app", "k8s:app.kubernetes.io/name", "k8s:example.com/team", "k8s:io.kubernetes.pod.namespace"],
     "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name",
@@ -141,5 +144,15 @@ test("labels of rollouts and single pods count only when a policy selects by the
     selected.toSorted(),
     [...usual, "k8s:pod-template-hash", "k8s:statefulset.kubernetes.io/pod-name"].toSorted(),
   );
+  const own = keys(["any:app"], ["pod-template-hash$", "!example\\.com/", "!k8s:app$", "!io\\."]);
+  const without = usual.filter((key) => !key.includes("example.com"));
+  assert.deepEqual(own.toSorted(), [...without, "k8s:pod-template-hash"].toSorted());
+  for (const [pattern, why] of [
+    ["", /is empty/],
+    ["!", /is empty/],
+    ["node:a", /source k8s alone/],
+    ["a(", /a\(/],
+  ] as const)
+    assert.throws(() => usualLabels([pattern]), why);
   assert.equal(identityText(labels({ b: "1", a: "2" })), identityText(labels({ a: "2", b: "1" })));
 });

@@ -4,18 +4,21 @@ import { createHash } from "node:crypto";
 import { ShuntError } from "../../lib/errors.ts";
 import { isAlreadyExists } from "../../lib/kube-errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
+import { parseLabelPattern } from "../../lib/label-patterns.ts";
 import type { Labels } from "./model.ts";
 import { labelKeys } from "./selector.ts";
 
 /** Numbers of workloads: below them are the reserved ones, and VXLAN's header and Hubble's clients take these. */
 export const identityRange = { first: 256, last: 65_535 } as const;
 
+/** These always tell workloads apart. */
+const always = /^k8s:io\.(kubernetes\.pod\.namespace|cilium\.k8s\.)/;
+
 /**
  * Labels of pods that change with every rollout or pod, so that a number for each of their values would say nothing.
  * The first pattern that matches decides.
  */
 const irrelevant: readonly [pattern: RegExp, isRelevant: boolean][] = [
-  [/^k8s:io\.(kubernetes\.pod\.namespace|cilium\.k8s\.)/, true],
   [/^k8s:app\.kubernetes\.io\//, true],
   [
     /^k8s:(pod-template-(hash|generation)|controller-revision-hash|controller-uid|job-name|etcd_node)$/,
@@ -25,16 +28,28 @@ const irrelevant: readonly [pattern: RegExp, isRelevant: boolean][] = [
   [/^k8s:([^/]*\.)?(beta\.kubernetes|kubernetes|k8s)\.io\//, false],
 ];
 
+/** Whether a label tells workloads apart, also where no policy asks for it. */
+export type IsUsual = (key: string) => boolean;
+
+/** `patterns`: asked before the built-in ones, see `parseLabelPattern`. */
+export function usualLabels(patterns: readonly string[]): IsUsual {
+  const own = patterns.map(parseLabelPattern);
+  return (key) =>
+    always.test(key) ||
+    (own.find(({ matches }) => matches(key))?.isRelevant ??
+      irrelevant.find(([pattern]) => pattern.test(key))?.[1] ??
+      true);
+}
+
 /** The labels that tell workloads apart: the usual ones, and those that a policy selects by. */
-export function relevantLabels(labels: Labels, selectedBy: ReadonlySet<string>): Map<string, string> {
+export function relevantLabels(
+  labels: Labels,
+  selectedBy: ReadonlySet<string>,
+  isUsual: IsUsual,
+): Map<string, string> {
   const isRelevant = (key: string): boolean =>
     isUsual(key) || selectedBy.has(key) || selectedBy.has(key.replace(/^[a-z0-9]+:/, "any:"));
   return new Map([...labels].filter(([key]) => isRelevant(key)));
-}
-
-/** Whether a label tells workloads apart, also where no policy asks for it. */
-export function isUsual(key: string): boolean {
-  return irrelevant.find(([pattern]) => pattern.test(key))?.[1] ?? true;
 }
 
 /** The same text for the same labels. */
@@ -100,7 +115,7 @@ export class IdentityAllocator {
     }
     throw new ShuntError(`There is no free identity for ${text}`, {
       code: "NoIdentity",
-      remedy: `At most ${size} sets of labels can be told apart. Pods have a label whose value is each pod's own: leave it out.`,
+      remedy: `At most ${size} sets of labels can be told apart. Pods have a label whose value is each pod's own: leave it out with policy.identityLabels.`,
     });
   }
 

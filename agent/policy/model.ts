@@ -61,6 +61,8 @@ export interface Policy {
   subject: Selector;
   /** It is about nodes, not pods. */
   ofNodes: boolean;
+  /** No object says it: it holds for whom another policy is about. */
+  isImplied?: true;
   /** Directions in which nothing but what is allowed may pass. */
   isolates: Readonly<Record<Direction, boolean>>;
   rules: readonly Rule[];

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KubeObject } from "../../lib/kube-object.ts";
-import { apiServerAddresses, NodePeers } from "./node-peers.ts";
+import { decide } from "./decide.ts";
+import { apiServerAddresses, NodePeers, reachesApiServer } from "./node-peers.ts";
+import { parsePolicy } from "./validate.ts";
 
 const node = (name: string, number: number, labels: Record<string, string> = {}): KubeObject => ({
   metadata: { name, labels },
@@ -67,4 +69,25 @@ test("labels that policies select by tell nodes apart, by numbers that stay", ()
   const more = peers.read([...nodes, node("d", 4, { rack: "a" })], options);
   assert.equal(more.byAddress.get("10.244.4.1"), b);
   assert.equal(more.byAddress.get("10.244.3.1"), c);
+});
+
+test("a node that a policy isolates reaches the API server all the same, at its ports", () => {
+  const apiServer = { ...slice("kubernetes", ["172.31.0.3"]), ports: [{ port: 6443 }, { port: null }] };
+  const policies = [
+    ...parsePolicy({
+      ...{ apiVersion: "cilium.io/v2", kind: "CiliumClusterwideNetworkPolicy", metadata: { name: "closed" } },
+      spec: { nodeSelector: { matchLabels: { rack: "a" } }, egressDeny: [{ toEntities: ["all"] }] },
+    }).policies,
+    reachesApiServer([apiServer, { ...slice("web", ["172.31.0.2"]), ports: [{ port: 80 }] }]),
+  ];
+  const verdict = (rack: string, peer: string, port: number) =>
+    decide(policies, {
+      subject: { labels: new Map(Object.entries({ "reserved:host": "", "node:rack": rack })), ports: [] },
+      peer: { labels: new Map(Object.entries({ "reserved:remote-node": "", [peer]: "" })), ports: [] },
+      ...{ direction: "egress", protocol: 6, port },
+    });
+  assert.equal(verdict("a", "reserved:kube-apiserver", 6443).verdict, "allowed");
+  assert.equal(verdict("a", "reserved:kube-apiserver", 22).verdict, "denied");
+  assert.equal(verdict("a", "node:x", 6443).verdict, "denied");
+  assert.deepEqual(verdict("b", "reserved:kube-apiserver", 6443).reason, "no policy is about its egress");
 });

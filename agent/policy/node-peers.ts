@@ -5,12 +5,14 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import { nodeAddresses, nodeFacts } from "../node-model.ts";
 import { reservedIdentities } from "./entities.ts";
 import { identityText } from "./identity.ts";
-import type { Labels, Peer, Selector } from "./model.ts";
+import { type Labels, type Peer, type Policy, protocols, type Rule, type Selector } from "./model.ts";
 import type { Identity } from "./peer-index.ts";
 import { exists } from "./selector.ts";
 
 /** Numbers of nodes are this node's own, like those of prefixes, and beyond them. */
 const firstNodeNumber = 1 << 25;
+/** What a node calls itself among its endpoints: names of pods have a slash. */
+export const hostName = "host";
 /** Before the key of a node's label. */
 export const nodeLabelSource = "node:";
 
@@ -35,6 +37,28 @@ export function apiServerAddresses(slices: Iterable<KubeObject>): Set<string> {
   return found;
 }
 
+/**
+ * That a node reaches the API server where the endpoints of `default/kubernetes` are: a policy that forgot it would stay in force
+ * for good, for nobody on the node would hear that it was mended.
+ */
+export function reachesApiServer(slices: Iterable<KubeObject>): Policy {
+  const ports = new Set<number>();
+  for (const slice of slices)
+    if (isOfApiServer(slice))
+      for (const { port } of slice.ports ?? []) if (Number.isInteger(port)) ports.add(port);
+  const rule: Rule = {
+    ...{ direction: "egress", action: "allow", at: "the way to the API server" },
+    peers: [{ kind: "labels", selector: [exists("reserved:kube-apiserver")] }],
+    ports: [...ports]
+      .toSorted((a, b) => a - b)
+      .map((port) => ({ protocol: protocols.TCP, first: port, last: port })),
+  };
+  return {
+    ...{ name: "Shunt", tier: "admin", priority: -1, subject: [], ofNodes: true, isImplied: true },
+    ...{ isolates: { ingress: false, egress: false }, rules: [rule] },
+  };
+}
+
 /** Addresses that are a node itself. */
 export const addressesOfNode = (node: KubeObject): string[] => nodeAddresses(nodeFacts(node));
 
@@ -55,6 +79,10 @@ export interface NodesAsPeers {
   identities: readonly Identity[];
   /** Numbers of the other nodes' addresses. */
   byAddress: ReadonlyMap<string, number>;
+  /** Names of all nodes, as node:NAME, by their addresses. */
+  names: ReadonlyMap<string, string>;
+  /** The agent's own node, with the labels that policies ask for; undefined while nobody has told about it. */
+  own: { labels: Labels; addresses: readonly string[] } | undefined;
   /** Where the API server answers beside nodes. */
   apiServersElsewhere: readonly string[];
 }
@@ -70,7 +98,8 @@ export class NodePeers {
     const { ownNode, apiServers, selectedBy } = options;
     const identities = new Map<number, Identity>();
     const byAddress = new Map<string, number>();
-    const ofNodes = new Set<string>();
+    const names = new Map<string, string>();
+    let itself: NodesAsPeers["own"];
     const add = (id: number, labels: Labels): number => {
       identities.set(id, { id, labels, ports: [] });
       return id;
@@ -87,20 +116,24 @@ export class NodePeers {
     );
     for (const node of nodes) {
       const own = node.metadata.name === ownNode;
-      const labels = new Map(
+      const labels: Labels = new Map(
         [...labelsOfNode(node, { own, apiServers })].filter(
           ([key]) => !key.startsWith(nodeLabelSource) || selectedBy.has(key),
         ),
       );
       const addresses = addressesOfNode(node);
-      for (const one of addresses) ofNodes.add(one);
-      if (own) add(host, labels);
-      else for (const one of addresses) byAddress.set(one, add(this.#numberOf(labels), labels));
+      for (const one of addresses) names.set(one, `node:${node.metadata.name}`);
+      if (own) {
+        itself = { labels, addresses };
+        add(host, labels);
+      } else for (const one of addresses) byAddress.set(one, add(this.#numberOf(labels), labels));
     }
     return {
       identities: [...identities.values()],
       byAddress,
-      apiServersElsewhere: [...apiServers].filter((one) => !ofNodes.has(one)),
+      own: itself,
+      names,
+      apiServersElsewhere: [...apiServers].filter((one) => !names.has(one)),
     };
   }
 

@@ -18,15 +18,23 @@ export interface Identity {
 }
 
 export type ServicesPeer = Extract<Peer, { kind: "services" }>;
-/** Finds who is behind Services: labels of their endpoints, each as `identityText` has them. */
-export type LabelsBehind = (peer: ServicesPeer) => ReadonlySet<string>;
+/** Who is behind Services. */
+export interface Behind {
+  /** Labels of pods, each as `identityText` has them. */
+  texts: ReadonlySet<string>;
+  /** Addresses that no pod has, each as a prefix's text; of them, those beyond the cluster count. */
+  others: ReadonlySet<string>;
+}
+export type FindBehind = (peer: ServicesPeer) => Behind;
 
 interface Answer {
-  /** Of Services, what `LabelsBehind` said. */
-  services?: { peer: ServicesPeer; behind: ReadonlySet<string> };
+  /** Of Services, what `FindBehind` said. */
+  services?: { peer: ServicesPeer; behind: Behind };
   matches: (identity: Identity) => boolean;
   found: readonly Identity[];
 }
+
+const nobodyBehind: FindBehind = () => ({ texts: new Set(), others: new Set() });
 
 /** Beyond so many questions it is quicker to find answers anew, and only those that are asked for. */
 const mostMended = 200_000;
@@ -39,7 +47,7 @@ export class PeerIndex {
   /** Each with the text of its labels. */
   readonly #all = new Map<Identity, string>();
   readonly #byText = new Map<string, Set<Identity>>();
-  readonly #labelsBehind: LabelsBehind;
+  readonly #findBehind: FindBehind;
   /** By label, with its value and without. */
   readonly #byLabel = new Map<string, Set<Identity>>();
   readonly #keys = new WeakMap<Peer, string>();
@@ -49,8 +57,8 @@ export class PeerIndex {
   #ownNode: readonly Identity[] | undefined;
   #withPorts: readonly Identity[] | undefined;
 
-  constructor(identities: Iterable<Identity>, labelsBehind: LabelsBehind = () => new Set()) {
-    this.#labelsBehind = labelsBehind;
+  constructor(identities: Iterable<Identity>, findBehind: FindBehind = nobodyBehind) {
+    this.#findBehind = findBehind;
     this.change([], [...identities]);
   }
 
@@ -86,8 +94,9 @@ export class PeerIndex {
   servicesChanged(): void {
     for (const answer of this.#answers.values()) {
       if (answer.services === undefined) continue;
-      const behind = this.#labelsBehind(answer.services.peer);
-      if (sameSet(behind, answer.services.behind)) continue;
+      const { texts, others } = this.#findBehind(answer.services.peer);
+      const { behind } = answer.services;
+      if (sameSet(texts, behind.texts) && sameSet(others, behind.others)) continue;
       Object.assign(answer, this.#behindServices(answer.services.peer));
     }
   }
@@ -119,9 +128,14 @@ export class PeerIndex {
   }
 
   #behindServices(peer: ServicesPeer): Answer {
-    const behind = this.#labelsBehind(peer);
-    const matches = (identity: Identity) => behind.has(this.#all.get(identity) ?? "");
-    const found = [...behind].flatMap((text) => [...(this.#byText.get(text) ?? [])]);
+    const behind = this.#findBehind(peer);
+    const isOther = ({ cidr, labels }: Identity): boolean =>
+      cidr !== undefined && labels.has("reserved:world") && behind.others.has(cidr.text);
+    const matches = (identity: Identity) =>
+      behind.texts.has(this.#all.get(identity) ?? "") || isOther(identity);
+    const pods = [...behind.texts].flatMap((text) => [...(this.#byText.get(text) ?? [])]);
+    const others = behind.others.size === 0 ? [] : [...this.#all.keys()].filter(isOther);
+    const found = [...pods, ...others];
     return { services: { peer, behind }, matches, found };
   }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whatever changes, and in whatever order: a controller that has followed it all judges as one that starts now.
 import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
@@ -10,14 +13,16 @@ import { FedInformer } from "../../test/bench/fed-informer.ts";
 import {
   policyEverybody,
   policyFlagBits,
+  policyHost,
   policyPortKey,
   policyPrefixKey,
   policyTableKey,
   policyVerdict,
 } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
-import { IdentityAllocator, relevantLabels } from "./identity.ts";
+import { IdentityAllocator, relevantLabels, usualLabels } from "./identity.ts";
 import { podLabels } from "./labels.ts";
+import { LastValid } from "./last-valid.ts";
 import { PolicyController, type PolicyInformers } from "./policy-controller.ts";
 import { ciliumPolicy, namespaces, networkPolicy, type Pod, pods } from "./testing-policies.ts";
 import { hex, MemoryMap, word } from "./testing-policy-map.ts";
@@ -60,6 +65,7 @@ class World {
     const labels = relevantLabels(
       podLabels(pod, this.namespaces.get(pod.metadata.namespace!)),
       new Set(["k8s:job-name"]),
+      usualLabels([]),
     );
     const name = String(300 + this.#numbers++);
     this.identities.put({ metadata: { name }, spec: { labels: Object.fromEntries(labels) } });
@@ -78,9 +84,10 @@ class Judge {
     policyPrefixes: new MemoryMap(),
   };
 
-  constructor(world: World) {
+  constructor(world: World, lastValid?: LastValid) {
     this.#world = world;
     this.#controller = new PolicyController({
+      ...(lastValid === undefined ? {} : { lastValid }),
       informers: world as unknown as PolicyInformers,
       nodeName: ownNode,
       identities: new IdentityAllocator({
@@ -129,8 +136,8 @@ class Judge {
       ...policyTableKey.decode(key),
       ports: ports.get(word(policyTables.get(key))),
     }));
-    const endpoints = pods.map((_, index) => {
-      const own = word(policyOf.get(Uint8Array.of(index + 1, 0, 0, 0)));
+    const endpoints = [policyHost, ...pods.map((_, index) => index + 1)].map((id) => {
+      const own = word(policyOf.get(Uint8Array.of(id, 0, 0, 0)));
       const of = tables
         .filter(({ set }) => own !== 0 && set === own >>> policyFlagBits)
         .map(({ identity, direction, ports }) => `${direction} ${names.get(identity) ?? identity} ${ports}`);
@@ -215,6 +222,12 @@ const fromNodes = some<object>([
   metadata: { name: "nodes", namespace: "x" },
   spec: { endpointSelector: {}, ingress: [from] },
 }));
+const aboutNodes = some([{}, { matchLabels: { zone: "a" } }]).map((nodeSelector) => ({
+  apiVersion: "cilium.io/v2",
+  kind: "CiliumClusterwideNetworkPolicy",
+  metadata: { name: "host" },
+  spec: { nodeSelector, ingress: [{ fromEntities: ["remote-node"] }, { fromEndpoints: [{}] }] },
+}));
 const byJob = some(["j", "k"]).map((job) => ({
   apiVersion: "networking.k8s.io/v1",
   kind: "NetworkPolicy",
@@ -232,7 +245,7 @@ const wrong = fc.constant({
 });
 const anyPolicy: fc.Arbitrary<KubeObject> = fc.oneof(
   { weight: 5, arbitrary: fc.oneof(networkPolicy, ciliumPolicy) },
-  { weight: 4, arbitrary: fc.oneof(toServices, byJob, fromNodes) },
+  { weight: 4, arbitrary: fc.oneof(toServices, byJob, fromNodes, aboutNodes) },
   { weight: 1, arbitrary: wrong },
 );
 const policyChange: fc.Arbitrary<Change> = fc
@@ -245,8 +258,10 @@ const policyGoes: fc.Arbitrary<Change> = some([0, 1]).map((kind) => (world) => {
   const [first] = world.policies[kind]!.items.keys();
   if (first !== undefined) world.policies[kind]!.take(first);
 });
+/** Endpoints of Services without selectors. */
+const outside = ["192.0.2.1", "192.0.2.9", "2001:db8::9", "172.31.0.2"].map((address) => ({ address }));
 const serviceChange: fc.Arbitrary<Change> = fc
-  .tuple(some(["x", "y"]), some(["one", "two"]), fc.array(some(pods), { maxLength: 2 }))
+  .tuple(some(["x", "y"]), some(["one", "two"]), fc.array(some([...pods, ...outside]), { maxLength: 2 }))
   .map(([namespace, tier, behind]) => (world) => {
     world.services.put({ metadata: meta(namespace, "s", { tier }) });
     world.slices.put({
@@ -315,4 +330,80 @@ test("after any changes everybody is judged as if all had been there from the st
     { numRuns: 50 },
   );
   assert.ok(judged > 100, `${judged} pods were judged`);
+});
+
+test("a Service without a selector stands for the addresses behind it, while they are behind it", async () => {
+  const world = new World();
+  const [own] = pods;
+  putPod(world, own!, own!.labels, {});
+  world.policies[0]!.put({
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: { name: "out", namespace: own!.namespace, uid: "1" },
+    spec: {
+      endpointSelector: {},
+      egress: [{ toServices: [{ k8sService: { serviceName: "s", namespace: "y" } }] }],
+    },
+  });
+  const behind = (...addresses: string[]) =>
+    world.slices.put({
+      metadata: meta("y", "s-1", { "kubernetes.io/service-name": "s" }),
+      endpoints: [{ addresses }],
+    });
+  const judge = new Judge(world);
+  const allowed = async () => {
+    await judge.settle();
+    const texts = judge.said().endpoints[1]!.slice(1).map(String);
+    return texts.filter((text) => text.includes(" 1 CiliumNetworkPolicy x/out spec.egress[0]")).length;
+  };
+  behind("192.0.2.9", "2001:db8::9", "not an address");
+  assert.equal(await allowed(), 2);
+  behind("192.0.2.9");
+  assert.equal(await allowed(), 1);
+  behind("192.0.2.10", "2001:db8::9", "::ffff:192.0.2.11");
+  assert.equal(await allowed(), 3);
+  world.slices.take("y/s-1");
+  assert.equal(await allowed(), 0);
+});
+
+test("a version that stays in force after a mistake does so for the next agent too, until the object goes", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "shunt-last-valid-"));
+  const file = join(folder, "policies.json");
+  const said: string[] = [];
+  const log = createLogger((line) => said.push(line));
+  const agent = () => new Judge(world, new LastValid(file, log));
+  const world = new World();
+  for (const pod of pods) putPod(world, pod, pod.labels, {});
+  const put = (ingress: object[]) =>
+    world.policies[0]!.put({
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy" },
+      metadata: { name: "web", namespace: "x", uid: "1" },
+      spec: { podSelector: {}, ingress },
+    });
+  try {
+    put([{ ports: [{ port: 80 }] }]);
+    const first = agent();
+    await first.settle();
+    const right = first.said();
+    assert.equal(existsSync(file), false);
+    put([{ ports: [{ port: 70_000 }] }]);
+    await first.settle();
+    assert.deepEqual(first.said().endpoints, right.endpoints);
+    for (const next of [agent(), agent()]) {
+      await next.settle();
+      const { endpoints, problems } = next.said();
+      assert.deepEqual(endpoints, right.endpoints);
+      assert.match(problems[0]!.message, /the version before it stays in force/);
+    }
+    const last = agent();
+    world.policies[0]!.take("x/web");
+    await last.settle();
+    assert.notDeepEqual(last.said().endpoints, right.endpoints);
+    assert.equal(readFileSync(file, "utf8"), "{}");
+    writeFileSync(file, '{"1":{"kind":"Secret"}}');
+    await agent().settle();
+    assert.match(said.join(""), /earlier versions of policies not read/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,30 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressFamily, parseCidr } from "../../lib/addresses.ts";
+import { hostPrefix, parseCidr } from "../../lib/addresses.ts";
 import { errorMessage } from "../../lib/errors.ts";
 import { type Change, type Informer, objectKey } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Logger } from "../../lib/log.ts";
-import { policyPrefixKinds } from "../datapath-layout.ts";
+import { policyHost, policyPrefixKinds } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import { BehindServices } from "./behind-services.ts";
 import { namedPrefixes } from "./compile.ts";
 import { CompiledSubjects } from "./compiled-subjects.ts";
 import type { DenialSources } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
-import { type IdentityAllocator, identityText, isUsual, labelsOfIdentity } from "./identity.ts";
+import {
+  type IdentityAllocator,
+  type IsUsual,
+  identityText,
+  labelsOfIdentity,
+  usualLabels,
+} from "./identity.ts";
+import type { LastValid, PolicyVersions } from "./last-valid.ts";
 import { type Labels, type Parsed, type Policy, pathText } from "./model.ts";
 import {
   addressesOfNode,
   apiServerAddresses,
+  hostName,
   isOfApiServer,
   NodePeers,
   type NodesAsPeers,
+  reachesApiServer,
 } from "./node-peers.ts";
-import { type Identity, PeerIndex } from "./peer-index.ts";
+import { type Identity, PeerIndex, type ServicesPeer, sameSet } from "./peer-index.ts";
 import { PolicyIndex } from "./policy-index.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
-import { parsePolicy } from "./validate.ts";
-import { type Workload, Workloads } from "./workloads.ts";
+import { isPolicy, parsePolicy } from "./validate.ts";
+import { type IdentityChange, type Workload, Workloads } from "./workloads.ts";
 
 export interface PolicyInformers {
   pods: Informer;
@@ -79,16 +88,25 @@ export class PolicyController {
   readonly #identities: IdentityAllocator;
   readonly #log: Logger;
   readonly #onDirty: () => void;
+  readonly #isUsual: IsUsual;
   readonly #parsed = new WeakMap<KubeObject, Parsed>();
   /** What each object says, or said when it could last be used; by uid. */
   #inForce: ReadonlyMap<string, readonly Policy[]> = new Map();
-  /** The same, as it came into the maps. */
+  /** The objects that say so, and those that the agent before had kept in force. */
+  #valid: PolicyVersions = new Map();
+  #left: PolicyVersions | undefined;
+  readonly #lastValid: Pick<LastValid, "read" | "write"> | undefined;
+  /** The same as in force, as it came into the maps. */
   #applied: ReadonlyMap<string, readonly Policy[]> = new Map();
   /** undefined: to be read again. */
   #policies: PolicyIndex | undefined;
   /** Keys of labels that they ask for. */
   #selectedKeys: ReadonlySet<string> = new Set();
   readonly #workloads: Workloads;
+  readonly #behind: BehindServices;
+  /** Services that policies name, and what is behind them that is no pod: prefixes of single addresses. */
+  #services: readonly ServicesPeer[] = [];
+  #behindServices: ReadonlySet<string> = new Set();
   readonly #peers: PeerIndex;
   readonly #compiled = new CompiledSubjects();
   /** Those that policies name, and those that are in the maps. */
@@ -110,6 +128,10 @@ export class PolicyController {
     informers: PolicyInformers;
     nodeName: string;
     identities: IdentityAllocator;
+    /** Patterns of labels that make identities, or do not, before the usual ones. */
+    identityLabels?: readonly string[];
+    /** Keeps for the next agent what stays in force although it is not what an object says now. */
+    lastValid?: Pick<LastValid, "read" | "write">;
     log: Logger;
     /** Asked for when something changed; answers by calling `sync` soon. */
     onDirty: () => void;
@@ -119,10 +141,12 @@ export class PolicyController {
     this.#identities = options.identities;
     this.#log = options.log;
     this.#onDirty = options.onDirty;
+    this.#lastValid = options.lastValid;
+    this.#isUsual = usualLabels(options.identityLabels ?? []);
     const { policies, ...others } = options.informers;
-    this.#workloads = new Workloads(others, options.nodeName);
-    const behind = new BehindServices(others, (address) => this.#workloads.at(address)?.text);
-    this.#peers = new PeerIndex([], (peer) => behind.labels(peer));
+    this.#workloads = new Workloads(others, options.nodeName, this.#isUsual);
+    this.#behind = new BehindServices(others, (address) => this.#workloads.at(address)?.text);
+    this.#peers = new PeerIndex([], (peer) => this.#behind.find(peer));
     const { nodes, ...quiet } = others;
     for (const informer of Object.values(quiet)) informer.onChange(() => options.onDirty());
     for (const informer of policies)
@@ -138,7 +162,7 @@ export class PolicyController {
       options.onDirty();
     });
     others.slices.onChange(({ object }) => {
-      if (isOfApiServer(object)) this.#nodes = undefined;
+      if (isOfApiServer(object)) this.#policies = undefined;
     });
     others.identities.onChange(({ type, object }) => {
       if (type === "deleted") options.identities.forget(labelsOfIdentity(object));
@@ -168,6 +192,17 @@ export class PolicyController {
     );
   }
 
+  /** What policies know of the node itself, as of the last `sync`. */
+  judgementOfHost(): (EndpointJudgement & { addresses: readonly string[] }) | undefined {
+    const own = this.#nodes?.own;
+    return own && { ...own, identity: reservedIdentities.host, word: this.#table?.wordOf(policyHost) ?? 0 };
+  }
+
+  /** Where pods with these labels are, as of the last `sync`. */
+  placeOf(text: string): "here" | "elsewhere" | undefined {
+    return this.#workloads.placeOf(text);
+  }
+
   /** The pod of an endpoint with its number and what it is judged by, as of the last `sync`. */
   judgementOf(endpoint: Endpoint): EndpointJudgement | undefined {
     const workload = this.#workloads.of(endpoint);
@@ -178,13 +213,16 @@ export class PolicyController {
 
   /** What a reader of denials asks, as of the last `sync`. */
   denialSources(endpoints: readonly Endpoint[]): DenialSources {
-    const byId = new Map(endpoints.map((one) => [one.id, `${one.podNamespace}/${one.podName}`]));
+    const byId = new Map([
+      [policyHost as number, hostName],
+      ...endpoints.map((one) => [one.id, `${one.podNamespace}/${one.podName}`] as const),
+    ]);
     return {
       endpoint: (id) => {
         const pod = byId.get(id);
         return pod === undefined ? undefined : { pod, word: this.#table?.wordOf(id) ?? 0 };
       },
-      podAt: (address) => this.#workloads.at(address)?.key,
+      nameAt: (address) => this.#workloads.at(address)?.key ?? this.#nodes?.names.get(address),
       labelsOf: (identity) => {
         const object = this.#informers.identities.get(String(identity));
         return object === undefined ? undefined : labelsOfIdentity(object);
@@ -233,9 +271,14 @@ export class PolicyController {
     | undefined {
     if (this.#table === undefined || !this.#synced) return undefined;
     const policies = this.#policies ?? this.#readPolicies();
-    const nodes = this.#nodes ?? this.#readNodes(policies);
     const workloads = this.#workloads;
-    this.#updatePeers(nodes.identities);
+    const unusual = [...this.#selectedKeys].filter((key) => !this.#isUsual(key.replace(/^any:/, "k8s:")));
+    const changed = workloads.update(new Set(unusual));
+    const behind = new Set(this.#services.flatMap((peer) => [...this.#behind.find(peer).others]));
+    if (!sameSet(behind, this.#behindServices)) this.#nodes = undefined;
+    this.#behindServices = behind;
+    const nodes = this.#nodes ?? this.#readNodes(policies);
+    this.#updatePeers(changed, nodes.identities);
     const wanted = new Map<number, EndpointPolicy>();
     const kept = new Set<number>();
     const own = new Map<number, number>();
@@ -253,20 +296,23 @@ export class PolicyController {
       const compiled = this.#compiled.of(workload, policies, this.#peers);
       wanted.set(endpoint.id, { ...compiled, audit: this.#audit });
     }
+    const host = nodes.own && { labels: nodes.own.labels, text: identityText(nodes.own.labels), ports: [] };
+    if (host === undefined) kept.add(policyHost);
+    else wanted.set(policyHost, { ...this.#compiled.of(host, policies, this.#peers), audit: this.#audit });
     this.#compiled.forgetUnasked();
     this.#peers.forgetUnasked();
     this.#table.apply(wanted, this.#prefixes, kept);
     this.#writtenPrefixes = this.#prefixes;
     this.#writtenNodes = nodes.identities;
     this.#applied = this.#inForce;
-    const isJudged = ({ ingress, egress }: EndpointPolicy) => ingress !== undefined || egress !== undefined;
-    this.#size = { policies: policies.all.length, pods: [...wanted.values()].filter(isJudged).length };
+    const isJudged = ([id, { ingress, egress }]: [number, EndpointPolicy]) =>
+      id !== policyHost && (ingress !== undefined || egress !== undefined);
+    const count = policies.all.filter(({ isImplied }) => !isImplied).length;
+    this.#size = { policies: count, pods: [...wanted].filter(isJudged).length };
     return { own, elsewhere: workloads.elsewhere, nodes: nodes.byAddress };
   }
 
-  #updatePeers(nodes: readonly Identity[]): void {
-    const unusual = [...this.#selectedKeys].filter((key) => !isUsual(key.replace(/^any:/, "k8s:")));
-    const { removed, added } = this.#workloads.update(new Set(unusual));
+  #updatePeers({ removed, added }: IdentityChange, nodes: readonly Identity[]): void {
     // Addresses are looked up by the numbers of before until those of now are written.
     const numbers = new Set(nodes.map(({ id }) => id));
     const leaving = this.#writtenNodes.filter(({ id }) => !numbers.has(id));
@@ -296,6 +342,9 @@ export class PolicyController {
   #readPolicies(): PolicyIndex {
     const problems: PolicyProblem[] = [];
     const inForce = new Map<string, readonly Policy[]>();
+    const valid = new Map<string, KubeObject>();
+    const earlier = new Map<string, KubeObject>();
+    const left = this.#left ?? this.#lastValid?.read() ?? new Map<string, KubeObject>();
     const policies = this.#informers.policies.flatMap((informer) =>
       informer.list().flatMap((object) => {
         const known = this.#parsed.get(object);
@@ -305,11 +354,17 @@ export class PolicyController {
         const uid = uidOf(object);
         if (why === undefined) {
           inForce.set(uid, parsed.policies);
+          valid.set(uid, object);
           return parsed.policies;
         }
-        // What was in force is not weakened by a mistake.
-        const before = this.#inForce.get(uid);
-        if (before !== undefined) inForce.set(uid, before);
+        // What was in force is not weakened by a mistake, nor by another agent.
+        const version = this.#valid.get(uid) ?? left.get(uid);
+        const before = this.#inForce.get(uid) ?? usable(version);
+        if (before !== undefined) {
+          inForce.set(uid, before);
+          valid.set(uid, version!);
+          earlier.set(uid, version!);
+        }
         const message = before === undefined ? why : `${why} (the version before it stays in force)`;
         const policy = `${object.kind} ${objectKey(object)}`;
         problems.push({ policy, message });
@@ -319,9 +374,15 @@ export class PolicyController {
     );
     this.#problems = problems;
     this.#inForce = inForce;
+    this.#valid = valid;
+    this.#left = new Map();
+    this.#lastValid?.write(earlier);
     this.#selectedKeys = selectedKeys(policies);
+    this.#services = policies.flatMap(({ rules }) =>
+      rules.flatMap(({ peers = [] }) => peers.filter((peer) => peer.kind === "services")),
+    );
     this.#nodes = undefined;
-    this.#policies = new PolicyIndex(policies);
+    this.#policies = new PolicyIndex([...policies, reachesApiServer(this.#informers.slices.list())]);
     return this.#policies;
   }
 
@@ -344,9 +405,7 @@ export class PolicyController {
         one,
       ]),
     );
-    const whole = (address: string) =>
-      parseCidr(`${address}/${addressFamily(address) === "ipv4" ? 32 : 128}`);
-    const ofApiServers = apiServers.map(whole);
+    const ofApiServers = apiServers.map((address) => parseCidr(hostPrefix(address)));
     const everything = { "0.0.0.0/0": "world-ipv4", "::/0": "world-ipv6" } as const;
     const wanted = new Map<string, NumberedPrefix>();
     const add = (cidr: PrefixIdentity["cidr"], kind: number): void => {
@@ -374,6 +433,7 @@ export class PolicyController {
       ...Object.keys(everything).map(parseCidr),
       ...namedPrefixes(policies),
       ...ofApiServers,
+      ...[...this.#behindServices].map(parseCidr),
     ])
       add(cidr, POLICY_PREFIX_WORLD);
     for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
@@ -386,11 +446,17 @@ const nodeText = (node: KubeObject | undefined): string =>
   node === undefined ? "" : JSON.stringify([node.metadata.labels, addressesOfNode(node)]);
 const uidOf = (object: KubeObject): string => object.metadata.uid ?? objectKey(object);
 
+/** What an earlier version says. undefined: it cannot be used (any more). */
+function usable(object: KubeObject | undefined): readonly Policy[] | undefined {
+  if (object === undefined || !isPolicy(object)) return undefined;
+  const parsed = parsePolicy(object);
+  return problemOf(parsed) === undefined ? parsed.policies : undefined;
+}
+
 /** Why an object cannot be used. */
-function problemOf({ policies, problems }: Parsed): string | undefined {
-  if (problems.length > 0)
-    return problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; ");
-  return policies.some(({ ofNodes }) => ofNodes) ? "it is about nodes, which are not judged" : undefined;
+function problemOf({ problems }: Parsed): string | undefined {
+  if (problems.length === 0) return undefined;
+  return problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; ");
 }
 
 /** Keys of labels that policies ask for. */

@@ -8,17 +8,24 @@ import { sleep } from "../../lib/wait.ts";
 import { Coalesced } from "../coalesce.ts";
 import type { Modes } from "../config.ts";
 import type { Datapath } from "../datapath.ts";
+import { policyHost } from "../datapath-layout.ts";
 import type { EndpointManager } from "../endpoint-manager.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import type { Ipcache } from "../ipcache.ts";
+import { policyFile } from "../paths.ts";
 import { type DenialView, denialText, forgetDenials, readDenials } from "./denials.ts";
 import { IdentityAllocator } from "./identity.ts";
+import { IdentityCollector } from "./identity-collector.ts";
+import { LastValid } from "./last-valid.ts";
 import { type LiveTrace, type TraceRequest, traceMaps } from "./live-trace.ts";
-import { PolicyController, type PolicyProblem } from "./policy-controller.ts";
+import { hostName } from "./node-peers.ts";
+import { type EndpointJudgement, PolicyController, type PolicyProblem } from "./policy-controller.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
 import {
   type EndpointView,
+  type NamedEndpoint,
   type NodePolicies,
+  namedPod,
   noPolicies,
   viewEndpoint,
   viewPolicy,
@@ -59,6 +66,7 @@ export class PolicyLayer {
   readonly #work: Coalesced;
   readonly #auditWork: Coalesced;
   readonly #statuses: PolicyStatuses;
+  readonly #collector: IdentityCollector;
   #runs: Promise<void>[] = [];
   #mode: Modes["policy"] = "off";
   #error: string | undefined;
@@ -68,6 +76,7 @@ export class PolicyLayer {
   constructor(options: {
     client: KubeClient;
     nodeName: string;
+    identityLabels: readonly string[];
     log: Logger;
     datapath: Datapath;
     endpoints: EndpointManager;
@@ -80,7 +89,7 @@ export class PolicyLayer {
     onReport: () => void;
   }) {
     this.#onReport = options.onReport;
-    const { client, nodeName, log, nodes, services, slices } = options;
+    const { client, nodeName, identityLabels, log, nodes, services, slices } = options;
     this.#datapath = options.datapath;
     this.#endpoints = options.endpoints;
     this.#ipcache = options.ipcache;
@@ -99,7 +108,7 @@ export class PolicyLayer {
     });
     this.#controller = new PolicyController({
       informers: { pods, namespaces, identities: numbers, nodes, services, slices, policies },
-      nodeName,
+      ...{ nodeName, identityLabels, lastValid: new LastValid(policyFile, log) },
       identities: new IdentityAllocator({
         list: () => numbers.list(),
         get: (name) => client.find(identities(name)),
@@ -113,6 +122,12 @@ export class PolicyLayer {
       states: () => this.#controller.states(),
     });
     for (const one of policies) one.onChange(() => this.#statuses.trigger());
+    this.#collector = new IdentityCollector({
+      ...{ client, nodeName, log, nodeCount: () => nodes.items.size, onError: options.onError },
+      list: () => numbers.list(),
+      isUsed: (text) => this.#controller.placeOf(text),
+      isKnown: () => this.#mode !== "off" && this.#controller.size !== undefined,
+    });
   }
 
   /** What is in force, and what is not. */
@@ -129,7 +144,7 @@ export class PolicyLayer {
   /** What the kernel's maps say about a connection of a pod of this node. */
   trace({ pod, ...connection }: TraceRequest): LiveTrace {
     const endpoints = this.#endpoints.list();
-    const own = endpoints.find((one) => `${one.podNamespace}/${one.podName}` === pod);
+    const own = pod === hostName ? policyHost : endpoints.find((one) => namedPod(one).pod === pod)?.id;
     if (this.#mode === "off" || own === undefined || !this.#datapath.loaded) return { mode: this.#mode };
     const maps = {
       ...{ endpoints: this.#datapath.map("sh_endpoints"), ipcache: this.#datapath.map("sh_ipcache") },
@@ -138,7 +153,7 @@ export class PolicyLayer {
       policyPorts: this.#datapath.map("sh_policy_ports"),
       policyPrefixes: this.#datapath.map("sh_policy_prefixes"),
     };
-    const { rule, ...decision } = traceMaps(maps, { endpoint: own.id, ...connection });
+    const { rule, ...decision } = traceMaps(maps, { endpoint: own, ...connection });
     const { ruleText } = this.#controller.denialSources(endpoints);
     return { mode: this.#mode, decision: { ...decision, rule: ruleText(rule) } };
   }
@@ -159,24 +174,28 @@ export class PolicyLayer {
   policyViews(): NodePolicies {
     if (this.#mode === "off") return noPolicies("off");
     const { problem } = this.report;
-    const judged = this.#endpoints.list().flatMap((one) => {
-      const labels = this.#controller.judgementOf(one)?.labels;
-      return labels === undefined ? [] : [{ pod: `${one.podNamespace}/${one.podName}`, labels }];
-    });
+    const judged = this.#judged().flatMap(({ pod, judgement }) =>
+      judgement === undefined ? [] : [{ pod, labels: judgement.labels }],
+    );
     const policies = (this.#controller.states() ?? []).map((state) => viewPolicy(state, judged));
     return { mode: this.#mode, ...(problem === undefined ? {} : { problem }), policies };
   }
 
-  /** By which policies this node's pods are judged. */
+  /** By which policies this node's pods are judged, and the node itself. */
   endpointViews(): EndpointView[] {
+    if (this.#mode === "off") return this.#endpoints.list().map((one) => viewEndpoint(namedPod(one)));
     const states = this.#controller.states() ?? [];
-    return this.#endpoints
+    return this.#judged().map(({ judgement, ...one }) => viewEndpoint(one, judgement, states));
+  }
+
+  #judged(): (NamedEndpoint & { judgement: EndpointJudgement | undefined })[] {
+    const pods = this.#endpoints
       .list()
-      .map((one) =>
-        this.#mode === "off"
-          ? viewEndpoint(one)
-          : viewEndpoint(one, this.#controller.judgementOf(one), states),
-      );
+      .map((one) => ({ ...namedPod(one), judgement: this.#controller.judgementOf(one) }));
+    const host = this.#controller.judgementOfHost();
+    return host === undefined
+      ? pods
+      : [{ pod: hostName, addresses: host.addresses, judgement: host }, ...pods];
   }
 
   /** Follows the API server until the signal aborts. */
@@ -187,12 +206,14 @@ export class PolicyLayer {
         () => this.trigger(),
         () => undefined,
       );
+    this.#collector.start();
     const timer = setInterval(() => this.#auditWork.trigger(), auditMs);
     signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#work.stop(), this.#auditWork.stop(), this.#statuses.stop()]);
+    const works = [this.#work, this.#auditWork, this.#statuses, this.#collector];
+    await Promise.all(works.map((work) => work.stop()));
     await Promise.all(this.#runs);
   }
 

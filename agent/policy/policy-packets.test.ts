@@ -176,7 +176,7 @@ class PolicyNode {
   denials(): DenialView[] {
     return readDenials(this.#object.map(layout.maps.policyDenials), {
       endpoint: (id) => ({ pod: nameOf(pods[id - 1]!), word: this.#table.wordOf(id) }),
-      podAt: (address) => pods.filter((pod) => pod.address === address).map(nameOf)[0],
+      nameAt: (address) => pods.filter((pod) => pod.address === address).map(nameOf)[0],
       labelsOf: () => undefined,
       ruleText: (rule) => this.#table.ruleText(rule),
     });

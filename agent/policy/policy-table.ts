@@ -80,6 +80,8 @@ const actionOf: Record<Verdict, number> = {
   deny: policyActions.POLICY_DENY,
   unless: policyActions.POLICY_UNLESS,
 };
+/** What a map is called where the installation sizes it. */
+const sizeValues = { policyPorts: "policy.maps.ports", policyTables: "policy.maps.tables" } as const;
 const word32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 const read32 = (value: Uint8Array): number => new DataView(value.buffer, value.byteOffset).getUint32(0, true);
 const textOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1");
@@ -312,7 +314,7 @@ export class PolicyTable {
     if (entries <= capacity) return;
     throw new ShuntError(`Policies need ${entries} entries of the map ${name}, which takes ${capacity}`, {
       code: "PolicyMapFull",
-      remedy: "What was in force stays so. Raise datapath.maps, or select with fewer different rules.",
+      remedy: `What was in force stays so. Raise ${sizeValues[name]} for nodes made anew, or select with fewer different rules.`,
     });
   }
 

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { policyFlagBits, policyFlags } from "../datapath-layout.ts";
-import type { Endpoint } from "../endpoint-store.ts";
 import type { PolicyState } from "./policy-controller.ts";
 import { viewEndpoint, viewPolicy } from "./policy-views.ts";
 import { parsePolicy } from "./validate.ts";
@@ -39,7 +38,7 @@ test("a policy in force tells whom it is about; one that is not, why, and what s
 });
 
 test("a pod tells how it is judged in each direction", () => {
-  const endpoint = { podNamespace: "shop", podName: "a", addresses: ["10.0.0.1"] } as Endpoint;
+  const endpoint = { pod: "shop/a", addresses: ["10.0.0.1"] };
   const { POLICY_INGRESS, POLICY_EGRESS, POLICY_AUDIT } = policyFlags;
   const modes = (flags: number) => {
     const word = (7 << policyFlagBits) | flags;

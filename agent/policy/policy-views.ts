@@ -4,6 +4,7 @@ import { objectKey } from "../../lib/kube-informer.ts";
 import type { Modes } from "../config.ts";
 import { policyFlags } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
+import { isNode } from "./decide.ts";
 import type { Direction, Labels, Policy, Tier } from "./model.ts";
 import type { EndpointJudgement, PolicyState } from "./policy-controller.ts";
 import { selects } from "./selector.ts";
@@ -22,7 +23,7 @@ export interface PolicyView {
   tier: Tier | undefined;
   isolates: Record<Direction, boolean>;
   rules: number;
-  /** Pods of this node that it is about, as namespace/name. */
+  /** Pods of this node that it is about, as namespace/name; the node itself is "host". */
   pods: string[];
 }
 
@@ -37,9 +38,16 @@ export interface NodePolicies {
 /** What happens to a pod's packets in one direction. */
 export type JudgementMode = "none" | "audited" | "enforced";
 
-/** A pod of a node, as policies see it. */
+/** A pod of a node, or the node itself. */
+export interface NamedEndpoint {
+  /** namespace/name; "host" is the node itself. */
+  pod: string;
+  addresses: readonly string[];
+}
+
+/** A pod of a node, or the node itself, as policies see it. */
 export interface EndpointView {
-  /** namespace/name. */
+  /** namespace/name; "host" is the node itself. */
   pod: string;
   addresses: string[];
   /** 0 while it has none. */
@@ -56,12 +64,16 @@ export function noPolicies(mode: Modes["policy"]): NodePolicies {
   return { mode, ...(mode === "off" ? {} : { problem: "policies are not read yet" }), policies: [] };
 }
 
-const podOf = ({ podNamespace, podName }: Endpoint): string => `${podNamespace}/${podName}`;
+/** A pod as a named endpoint. */
+export const namedPod = ({ podNamespace, podName, addresses }: Endpoint): NamedEndpoint => ({
+  pod: `${podNamespace}/${podName}`,
+  addresses,
+});
 
 const isAbout = (policies: readonly Policy[], labels: Labels): boolean =>
-  policies.some(({ ofNodes, subject }) => !ofNodes && selects(subject, labels));
+  policies.some(({ ofNodes, subject }) => ofNodes === isNode(labels) && selects(subject, labels));
 
-/** One policy object. `judged`: the node's pods with their labels. */
+/** One policy object. `judged`: the node's pods and the node itself, with their labels. */
 export function viewPolicy(
   { object, problem, judgedBy, inForce }: PolicyState,
   judged: readonly { pod: string; labels: Labels }[],
@@ -82,9 +94,9 @@ export function viewPolicy(
   };
 }
 
-/** One pod. `judgement` is undefined while policies do not know it, or are off. */
+/** One pod, or the node itself. `judgement` is undefined while policies do not know it, or are off. */
 export function viewEndpoint(
-  endpoint: Endpoint,
+  { pod, addresses }: NamedEndpoint,
   judgement?: EndpointJudgement,
   states: readonly PolicyState[] = [],
 ): EndpointView {
@@ -92,8 +104,8 @@ export function viewEndpoint(
   const modeOf = (flag: number): JudgementMode =>
     (word & flag) === 0 ? "none" : (word & policyFlags.POLICY_AUDIT) === 0 ? "enforced" : "audited";
   return {
-    pod: podOf(endpoint),
-    addresses: endpoint.addresses,
+    pod,
+    addresses: [...addresses],
     identity,
     labels: Object.fromEntries(labels),
     ingress: modeOf(policyFlags.POLICY_INGRESS),

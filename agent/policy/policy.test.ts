@@ -150,6 +150,12 @@ describe("what is refused, and where", () => {
       "spec: {endpointSelector: {}, nodeSelector: {}}",
       /one of endpointSelector and nodeSelector/,
     ],
+    [
+      "a port of a node by name",
+      "ccnp",
+      "spec: {nodeSelector: {}, ingress: [{toPorts: [{ports: [{port: ssh}]}]}]}",
+      /ports of nodes have no names/,
+    ],
     ["nodes in a namespace", "cnp", "spec: {nodeSelector: {}}", /nodes have no namespace/],
     [
       "pods of another namespace",

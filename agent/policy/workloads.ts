@@ -5,7 +5,7 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Attachment } from "../endpoint-store.ts";
 import type { End, NamedPort } from "./decide.ts";
 import { reservedIdentities } from "./entities.ts";
-import { identityText, relevantLabels, textOfIdentity } from "./identity.ts";
+import { type IsUsual, identityText, relevantLabels, textOfIdentity } from "./identity.ts";
 import { namedPorts, podLabels } from "./labels.ts";
 import type { Labels } from "./model.ts";
 import { type Identity, sameSet } from "./peer-index.ts";
@@ -63,6 +63,7 @@ export interface IdentityChange {
 export class Workloads {
   readonly #sources: { pods: Informer; namespaces: Informer; identities: Informer };
   readonly #nodeName: string;
+  readonly #isUsual: IsUsual;
   readonly #byKey = new Map<string, Workload>();
   readonly #byUid = new Map<string, Workload>();
   readonly #ofOwnNode = new Set<Workload>();
@@ -80,9 +81,14 @@ export class Workloads {
   #byAddress: ReadonlyMap<string, Workload> | undefined;
   #elsewhere: ReadonlyMap<string, number> | undefined;
 
-  constructor(sources: { pods: Informer; namespaces: Informer; identities: Informer }, nodeName: string) {
+  constructor(
+    sources: { pods: Informer; namespaces: Informer; identities: Informer },
+    nodeName: string,
+    isUsual: IsUsual,
+  ) {
     this.#sources = sources;
     this.#nodeName = nodeName;
+    this.#isUsual = isUsual;
     sources.pods.onChange(({ object }) => this.#changedPods.add(objectKey(object)));
     sources.namespaces.onChange(({ object }) => this.#changedNamespaces.add(objectKey(object)));
     sources.identities.onChange(({ object }) => this.#changedNumbers.add(objectKey(object)));
@@ -109,6 +115,13 @@ export class Workloads {
   /** The number of these labels: the lowest, where two nodes made one each. */
   numberOf(text: string): number | undefined {
     return this.#numbers.get(text)?.[0];
+  }
+
+  /** Where pods with these labels are; undefined: nowhere. */
+  placeOf(text: string): "here" | "elsewhere" | undefined {
+    const group = this.#groups.get(text);
+    if (group === undefined) return undefined;
+    return [...group.pods].some(({ node }) => node === this.#nodeName) ? "here" : "elsewhere";
   }
 
   /** Numbers by address, of the pods of other nodes. The same map until one changes. */
@@ -174,7 +187,7 @@ export class Workloads {
     if (pod === undefined || pod.spec?.hostNetwork === true || phase === "Succeeded" || phase === "Failed")
       return undefined;
     const namespace = this.#sources.namespaces.get(pod.metadata.namespace ?? "default");
-    const labels = relevantLabels(podLabels(pod, namespace), this.#selectedBy);
+    const labels = relevantLabels(podLabels(pod, namespace), this.#selectedBy, this.#isUsual);
     return {
       key: `${pod.metadata.namespace}/${pod.metadata.name}`,
       uid: pod.metadata.uid ?? "",

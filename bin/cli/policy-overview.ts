@@ -2,6 +2,7 @@
 // Policies of a cluster: what the objects say, and where that is in force.
 
 import { type Policy, pathText, type Tier } from "../../agent/policy/model.ts";
+import { hostName } from "../../agent/policy/node-peers.ts";
 import type { NodePolicies, PolicyView } from "../../agent/policy/policy-views.ts";
 import { parsePolicy } from "../../agent/policy/validate.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
@@ -16,6 +17,7 @@ export interface PolicyOnNode {
   inForce: boolean;
   /** Why it is not in force. */
   message: string;
+  /** namespace/name; "host" is the node itself. */
   pods: string[];
 }
 
@@ -123,7 +125,9 @@ function nodesText(nodes: readonly PolicyOnNode[]): string {
   return `${count("enforce")}/${nodes.length}${audited === 0 ? "" : `, ${audited} audited`}`;
 }
 
-const podsOf = (nodes: readonly PolicyOnNode[]): string[] => [...new Set(nodes.flatMap(({ pods }) => pods))];
+/** Without the nodes themselves. */
+const podsOf = (nodes: readonly PolicyOnNode[]): string[] =>
+  [...new Set(nodes.flatMap(({ pods }) => pods))].filter((pod) => pod !== hostName);
 
 function notesOf(policies: readonly PolicyOverview[], answers: NodeAnswers): string[] {
   const off = [...answers].filter(([, { mode }]) => mode === "off").map(([node]) => node);

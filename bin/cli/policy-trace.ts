@@ -3,7 +3,13 @@
 import { type BehindService, type Decision, decide, type End } from "../../agent/policy/decide.ts";
 import { namedPorts, podLabels } from "../../agent/policy/labels.ts";
 import { type Policy, pathText, protocols } from "../../agent/policy/model.ts";
-import { addressesOfNode, apiServerAddresses, labelsOfNode } from "../../agent/policy/node-peers.ts";
+import {
+  addressesOfNode,
+  apiServerAddresses,
+  hostName,
+  labelsOfNode,
+  reachesApiServer,
+} from "../../agent/policy/node-peers.ts";
 import { selects } from "../../agent/policy/selector.ts";
 import { parsePolicy } from "../../agent/policy/validate.ts";
 import { addressBytes, addressFamily, addressText, isAddress } from "../../lib/addresses.ts";
@@ -43,7 +49,7 @@ export class PolicyWorld {
 
   private constructor(objects: Record<keyof typeof kinds, KubeObject[]>, policies: readonly KubeObject[]) {
     const parsed = policies.map((object) => ({ object, ...parsePolicy(object) }));
-    this.policies = parsed.flatMap(({ policies }) => policies);
+    this.policies = [...parsed.flatMap(({ policies }) => policies), reachesApiServer(objects.slices)];
     this.invalid = parsed
       .filter(({ problems }) => problems.length > 0)
       .map(({ object: { kind, metadata }, problems }) => ({
@@ -79,15 +85,16 @@ export class PolicyWorld {
     );
   }
 
-  /** The labels of the node of this name or with this address, as pods of `seenFrom` know it. */
-  labelsOfNode(
-    of: { name: string } | { address: string },
-    seenFrom: string,
-  ): Map<string, string> | undefined {
-    const node = this.#nodes.find((one) =>
-      "name" in of ? one.metadata.name === of.name : addressesOfNode(one).includes(of.address),
-    );
-    return node && labelsOfNode(node, { own: node.metadata.name === seenFrom, apiServers: this.#apiServers });
+  /** The labels of the node of this name, as it is known on `seenFrom`. */
+  labelsOfNode(name: string, seenFrom: string): Map<string, string> | undefined {
+    const node = this.#nodes.find(({ metadata }) => metadata.name === name);
+    return node && labelsOfNode(node, { own: name === seenFrom, apiServers: this.#apiServers });
+  }
+
+  /** The name of the node that has an address. */
+  nodeAt(address: string): string | undefined {
+    const text = addressText(addressBytes(address));
+    return this.#nodes.find((one) => addressesOfNode(one).includes(text))?.metadata.name;
   }
 
   isApiServer(address: string): boolean {
@@ -110,8 +117,10 @@ export class PolicyWorld {
     };
   }
 
-  readonly behindService: BehindService = ({ namespace, name, selector }, { address }) => {
-    if (address === undefined) return false;
+  readonly behindService: BehindService = ({ namespace, name, selector }, { address, labels }) => {
+    // Nodes are behind no Service: whoever means them names them.
+    if (address === undefined || labels.has("reserved:host") || labels.has("reserved:remote-node"))
+      return false;
     const wanted = new Set(
       this.#services
         .filter(
@@ -153,50 +162,49 @@ export interface Traced {
 interface TracedEnd {
   title: string;
   pod?: KubeObject;
-  /** Of an address that no pod has. */
+  /** Of the node that it is, also as a pod on its network. */
+  node?: string;
+  /** Of what is neither. */
   address?: string;
-  reserved?: "host" | "world";
 }
 
-/** What an agent is to be asked: one half of a connection, at the pod whose policies are about it. */
+/** What an agent is to be asked: one half of a connection, at the end whose policies are about it. */
 export interface MapQuestion {
   direction: "ingress" | "egress";
   node: string;
+  /** namespace/name; "host" is the node itself. */
   pod: string;
   peer: string;
 }
 
 /** Which agents know about a connection, and what they are asked. What has no address is in no map. */
 export function mapQuestions(world: PolicyWorld, from: string, to: string): MapQuestion[] {
-  const sender = findEnd(world, from);
-  const receiver = findEnd(world, to);
+  const { sender, receiver } = findEnds(world, from, to);
   const family = familyOf(sender, receiver);
-  const addressOf = ({ pod, address, reserved }: TracedEnd, own: TracedEnd): string | undefined =>
-    reserved === "host"
-      ? world.nodeAddress(own.pod?.spec?.nodeName, family)
-      : (address ?? podAddresses(pod).find((ip) => addressFamily(ip) === family));
+  const addressOf = ({ pod, node, address }: TracedEnd): string | undefined =>
+    address ?? (pod === undefined ? world.nodeAddress(node, family) : podAddresses(pod).find(isOf(family)));
   const half = (direction: MapQuestion["direction"], own: TracedEnd, other: TracedEnd): MapQuestion[] => {
-    const node = own.pod?.spec?.nodeName;
-    const peer = addressOf(other, own);
-    return node === undefined || peer === undefined ? [] : [{ direction, node, pod: own.title, peer }];
+    const node = nodeOf(own);
+    const peer = addressOf(other);
+    if (node === undefined || peer === undefined || isSameNode(own, other)) return [];
+    return [{ direction, node, pod: own.pod === undefined ? hostName : own.title, peer }];
   };
   return [...half("egress", sender, receiver), ...half("ingress", receiver, sender)];
 }
 
 /** Judges a connection: by the sender's policies for egress, and by the receiver's for ingress. */
 export function traceConnection(world: PolicyWorld, from: string, to: string, port: TracedPort): Traced {
-  const sender = findEnd(world, from);
-  const receiver = findEnd(world, to);
+  const { sender, receiver } = findEnds(world, from, to);
   const family = familyOf(sender, receiver);
-  const ends = {
-    sender: endOf(world, sender, receiver, family),
-    receiver: endOf(world, receiver, sender, family),
+  const judge = (direction: "ingress" | "egress", own: TracedEnd, other: TracedEnd): Decision | undefined => {
+    const seenFrom = nodeOf(own) ?? "";
+    if ((own.pod === undefined && own.node === undefined) || isSameNode(own, other)) return undefined;
+    const subject = endOf(world, own, { family, seenFrom, other });
+    const peer = endOf(world, other, { family, seenFrom, other: own });
+    return decide(world.policies, { direction, subject, peer, ...port }, world.behindService);
   };
-  const judge = (direction: "ingress" | "egress", subject: End, peer: End): Decision =>
-    decide(world.policies, { direction, subject, peer, ...port }, world.behindService);
-  // Policies are about pods; those of nodes are asked for the node itself, which is not one of a command's ends.
-  const egress = sender.pod === undefined ? undefined : judge("egress", ends.sender, ends.receiver);
-  const ingress = receiver.pod === undefined ? undefined : judge("ingress", ends.receiver, ends.sender);
+  const egress = judge("egress", sender, receiver);
+  const ingress = judge("ingress", receiver, sender);
   const isDenied = [egress, ingress].some((decision) => decision?.verdict === "denied");
   return {
     ...{ from: sender.title, to: receiver.title },
@@ -206,22 +214,50 @@ export function traceConnection(world: PolicyWorld, from: string, to: string, po
   };
 }
 
+/** The node where an end's policies are asked; undefined when it is beyond the cluster. */
+const nodeOf = ({ pod, node }: TracedEnd): string | undefined => pod?.spec?.nodeName ?? node;
+/** Both are one node itself: such packets leave it for nobody. */
+const isSameNode = (one: TracedEnd, other: TracedEnd): boolean =>
+  one.pod === undefined && other.pod === undefined && one.node !== undefined && one.node === other.node;
+const isOf =
+  (family: "ipv4" | "ipv6") =>
+  (ip: string): boolean =>
+    addressFamily(ip) === family;
+
+function findEnds(world: PolicyWorld, from: string, to: string): { sender: TracedEnd; receiver: TracedEnd } {
+  const [sender, receiver] = [from, to].map((text) => findEnd(world, text)) as [TracedEnd, TracedEnd];
+  // The host is the node of the other end.
+  if (sender.title === hostName) sender.node = nodeOf(receiver);
+  if (receiver.title === hostName) receiver.node = nodeOf(sender);
+  return { sender, receiver };
+}
+
 function findEnd(world: PolicyWorld, text: string): TracedEnd {
-  if (text === "host" || text === "world") return { title: text, reserved: text };
+  if (text === hostName || text === "world") return { title: text };
+  const named = text.startsWith("node:") ? text.slice("node:".length) : undefined;
+  if (named !== undefined && world.labelsOfNode(named, named) === undefined)
+    throw new ShuntError(`There is no node ${named}`, { code: "NotFound", remedy: "kubectl get nodes" });
+  if (named !== undefined) return { title: text, node: named };
   const pod = world.findPod(text);
-  if (pod !== undefined && pod.spec?.hostNetwork !== true)
-    return { title: `${pod.metadata.namespace}/${pod.metadata.name}`, pod };
-  if (pod !== undefined)
-    throw new ShuntError(`${text} is on its node's network: policies know it as the node`, {
-      code: "HostNetwork",
-      remedy: 'Name the end as "host".',
+  if (pod !== undefined) {
+    const title = `${pod.metadata.namespace}/${pod.metadata.name}`;
+    if (pod.spec?.hostNetwork !== true) return { title, pod };
+    const node: string | undefined = pod.spec.nodeName;
+    if (node !== undefined) return { title, node };
+    throw new ShuntError(`${title} is to be on its node's network, and has no node yet`, {
+      code: "NotFound",
+      remedy: `Wait until it runs, or name a node: node:NAME.`,
     });
-  if (isAddress(text)) return { title: text, address: text };
+  }
+  if (isAddress(text)) {
+    const node = world.nodeAt(text);
+    return { title: text, address: text, ...(node !== undefined && { node }) };
+  }
   if (/^[^/]+\/[^/]+$/.test(text))
     throw new ShuntError(`There is no pod ${text}`, { code: "NotFound", remedy: "kubectl get pods -A" });
   throw new UsageError(
     `"${text}" is no end of a connection`,
-    "Write NAMESPACE/POD, an address, host or world.",
+    "Write NAMESPACE/POD, node:NAME, an address, host or world.",
   );
 }
 
@@ -238,14 +274,13 @@ function familyOf(...ends: TracedEnd[]): "ipv4" | "ipv6" {
   return all.every((families) => families.includes("ipv4")) ? "ipv4" : "ipv6";
 }
 
-function endOf(world: PolicyWorld, one: TracedEnd, other: TracedEnd, family: "ipv4" | "ipv6"): End {
-  const ownNode: string = other.pod?.spec?.nodeName ?? "";
-  if (one.reserved === "host") {
-    const labels = world.labelsOfNode({ name: ownNode }, ownNode) ?? new Map([["reserved:host", ""]]);
-    return { labels, ports: [] };
-  }
+function endOf(
+  world: PolicyWorld,
+  one: TracedEnd,
+  { family, seenFrom, other }: { family: "ipv4" | "ipv6"; seenFrom: string; other: TracedEnd },
+): End {
   if (one.pod !== undefined) {
-    const address = podAddresses(one.pod).find((ip) => addressFamily(ip) === family);
+    const address = podAddresses(one.pod).find(isOf(family));
     if (address === undefined)
       throw new ShuntError(`${one.title} has no ${family} address`, {
         code: "NotFound",
@@ -253,13 +288,16 @@ function endOf(world: PolicyWorld, one: TracedEnd, other: TracedEnd, family: "ip
       });
     return world.endOfPod(one.pod, address);
   }
+  const own = one.address === undefined ? undefined : addressText(addressBytes(one.address));
+  const address = own === undefined ? {} : { address: addressBytes(own) };
+  if (one.node !== undefined || one.title === hostName) {
+    const labels = world.labelsOfNode(one.node ?? "", seenFrom);
+    return { labels: labels ?? new Map([["reserved:host", ""]]), ports: [], ...address };
+  }
   const labels = new Map([
     ["reserved:world", ""],
     [`reserved:world-${family}`, ""],
   ]);
-  if (one.address === undefined) return { labels, ports: [] };
-  const address = addressText(addressBytes(one.address));
-  const ofNode = world.labelsOfNode({ address }, ownNode);
-  if (world.isApiServer(address)) labels.set("reserved:kube-apiserver", "");
-  return { labels: ofNode ?? labels, ports: [], address: addressBytes(address) };
+  if (own !== undefined && world.isApiServer(own)) labels.set("reserved:kube-apiserver", "");
+  return { labels, ports: [], ...address };
 }

@@ -103,9 +103,13 @@ describe("trace", () => {
     "/api/v1/pods": [
       pod("front", { app: "front" }, "10.244.1.5"),
       pod("back", { app: "back" }, "10.244.2.7"),
-      pod("agent", {}, "172.31.0.2", { hostNetwork: true }),
+      pod("agent", {}, "172.31.0.2", { hostNetwork: true, nodeName: "node" }),
+      pod("home", { app: "home" }, "10.244.3.4", { nodeName: "node" }),
+      pod("early", {}, "", { hostNetwork: true }),
     ],
     "/api/v1/namespaces": [{ metadata: { name: "shop", labels: { team: "a" } } }],
+    "/api/v1/namespaces/kube-system/pods": [],
+    "/apis/apps/v1/namespaces/kube-system/daemonsets": [],
     "/api/v1/services": [{ metadata: { name: "back", namespace: "shop", labels: { tier: "api" } } }],
     "/apis/discovery.k8s.io/v1/endpointslices": [
       {
@@ -122,6 +126,19 @@ describe("trace", () => {
         metadata: { name: "node", labels: { rack: "a" } },
         spec: { podCIDRs: ["10.244.3.0/24"] },
         status: { addresses: [{ type: "InternalIP", address: "172.31.0.2" }] },
+      },
+      {
+        metadata: { name: "other", labels: { rack: "b" } },
+        status: { addresses: [{ type: "InternalIP", address: "172.31.0.3" }] },
+      },
+    ],
+    "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies": [
+      {
+        metadata: { name: "rack" },
+        spec: {
+          nodeSelector: { matchLabels: { rack: "a" } },
+          ingress: [{ fromCIDR: ["192.0.2.0/28"], toPorts: [{ ports: [{ port: "22" }] }] }],
+        },
       },
     ],
     "/apis/networking.k8s.io/v1/networkpolicies": [
@@ -232,11 +249,31 @@ allowed
     assert.deepEqual(await verdicts("172.31.0.9"), ["denied", "denied", "denied"]);
   });
 
+  test("a node has policies of its own, also as a pod on its network or as the other end's host", async () => {
+    const traced = async (from: string, to: string) => {
+      const told = await trace(from, to, "22", "-o", "json");
+      assert.equal(told.code, 0, told.err);
+      const { egress, ingress, verdict } = JSON.parse(told.out);
+      return [egress?.policy ?? egress?.verdict, ingress?.policy ?? ingress?.verdict, verdict];
+    };
+    const policy = "CiliumClusterwideNetworkPolicy rack";
+    for (const node of ["node:node", "172.31.0.2", "shop/agent"]) {
+      assert.deepEqual(await traced("shop/back", node), ["allowed", policy, "denied"], node);
+      assert.deepEqual(await traced("192.0.2.7", node), [undefined, policy, "allowed"], node);
+      assert.deepEqual(await traced(node, "192.0.2.7"), ["allowed", undefined, "allowed"], node);
+      assert.deepEqual(await traced(node, node), [undefined, undefined, "allowed"], node);
+    }
+    assert.deepEqual(await traced("node:other", "node:node"), ["allowed", policy, "denied"]);
+    assert.deepEqual(await traced("node:node", "node:other"), ["allowed", "allowed", "allowed"]);
+    assert.deepEqual(await traced("shop/home", "host"), ["allowed", policy, "denied"]);
+  });
+
   for (const [title, words, code, message] of [
     ["a port that is none", ["shop/front", "shop/back", "http"], 2, /"http" is not a port/],
     ["an end that is none", ["front", "shop/back", "80"], 2, /"front" is no end/],
     ["a pod that is not there", ["shop/none", "shop/back", "80"], 1, /There is no pod shop\/none/],
-    ["a pod on its node's network", ["shop/agent", "shop/back", "80"], 1, /on its node's network/],
+    ["a pod for a node's network without one", ["shop/early", "shop/back", "80"], 1, /has no node yet/],
+    ["a node that is not there", ["shop/back", "node:none", "80"], 1, /There is no node none/],
     [
       "an address of a family that the pod has not",
       ["2001:db8::1", "shop/back", "80"],

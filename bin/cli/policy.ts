@@ -118,7 +118,7 @@ function traceCommand(env: CliEnv): Command {
     .description(
       "tell which policy decides about a connection, and why, from the objects and from the nodes' maps",
     )
-    .requiredOption("--from <end>", "who connects: NAMESPACE/POD, an address, host or world")
+    .requiredOption("--from <end>", "who connects: NAMESPACE/POD, node:NAME, an address, host or world")
     .requiredOption("--to <end>", "who is connected to, likewise")
     .requiredOption("--port <port>", "the receiver's port, e.g. 8080 or 53/UDP; ICMP/8 is a type of ICMP")
     .option("--no-maps", "ask no agent: judge by the objects alone")
