@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Policies in force on a cluster: who reaches whom, before and after they change.
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { NodeDenial } from "../../bin/cli/policy-audit.ts";
 import type { NodeEndpoint } from "../../bin/cli/policy-list.ts";
@@ -337,6 +338,177 @@ describe("policies in force on two nodes, dual-stack", () => {
     );
     await cluster.kubectl(["-n", "shop", "delete", "ciliumnetworkpolicy", "out"]);
     await onlyReachedBy(...everybody);
+  });
+
+  test("a policy about nodes judges what the node itself gets and sends, from pods, nodes and through the tunnel", async () => {
+    const { status } = await cluster.get("node", near);
+    const internal: { type: string; address: string }[] = status.addresses;
+    const own = internal.filter(({ type }) => type === "InternalIP").map(({ address }) => address);
+    const metrics = 9962;
+    const aboutNear = (spec: object) =>
+      cluster.apply({
+        apiVersion: "cilium.io/v2",
+        kind: "CiliumClusterwideNetworkPolicy",
+        metadata: { name: "host" },
+        spec: { nodeSelector: { matchLabels: { "kubernetes.io/hostname": near } }, ...spec },
+      });
+    const asks = (address: string, at: number) => [
+      "curl",
+      "-sf",
+      "--max-time",
+      "1",
+      "-o",
+      "/dev/null",
+      `http://${hostPort(address, at)}/metrics`,
+    ];
+    const succeeds = async (asked: Promise<{ exitCode: number }>) => (await asked).exitCode === 0;
+    /** Over each family. */
+    const fromPod = (pod: PodName) =>
+      own.map((address) =>
+        succeeds(
+          cluster.kubectl(["-n", places[pod].namespace, "exec", pod, "--", ...asks(address, metrics)], {
+            allowFailure: true,
+          }),
+        ),
+      );
+    const fromNode = (node: string, to: readonly string[], at: number) =>
+      to.map((address) => succeeds(nodeExec(name, node, asks(address, at), { allowFailure: true })));
+    const becomes = async (what: string, asked: () => Promise<boolean>[], expected: boolean) => {
+      const look = async () => (await Promise.all(asked())).every((one) => one === expected);
+      await waitFor(`${what}: ${expected}`, look, { timeoutMs: 15_000, intervalMs: 300 });
+    };
+    const everyPod = async (expected: Record<Exclude<PodName, "server">, boolean>) => {
+      for (const [pod, passes] of Object.entries(expected))
+        await becomes(`${pod} to ${near}`, () => fromPod(pod as PodName), passes);
+    };
+    // Behind a tunnel pods reach other nodes under their own node's address: they are that node.
+    const everyone = { friend: true, neighbour: true, stranger: true };
+    await everyPod(everyone);
+    const other = { matchLabels: { "k8s:io.kubernetes.pod.namespace": "other" } };
+    const toPorts = [{ ports: [{ port: String(metrics), protocol: "TCP" }] }];
+    await aboutNear({
+      ingress: [{ fromEntities: ["all"] }],
+      ingressDeny: [{ fromEndpoints: [other], toPorts }],
+    });
+    await everyPod({ ...everyone, neighbour: false });
+
+    // Isolated: the API server's node is let in, and of pods one namespace.
+    const egressDeny = [{ toEndpoints: [{ matchLabels: { ...other.matchLabels, "k8s:app": "stranger" } }] }];
+    const control = `${name}-control-plane`;
+    const someNodes = { fromEntities: ["kube-apiserver"] };
+    await aboutNear({
+      ...{ ingress: [someNodes, { fromEndpoints: [other], toPorts }], egressDeny },
+      egress: [{ toEntities: ["cluster"] }],
+    });
+    await everyPod({ friend: false, neighbour: true, stranger: false });
+    await becomes(`${far} to ${near}`, () => fromNode(far, own, metrics), false);
+    await becomes(`${control} to ${near}`, () => fromNode(control, own, metrics), true);
+    await becomes("to the stranger", () => fromNode(near, addresses.get("stranger")!, port), false);
+    await becomes("to the neighbour", () => fromNode(near, addresses.get("neighbour")!, port), true);
+    await becomes("to the friend", () => fromNode(near, addresses.get("friend")!, port), true);
+    // Pods behind the node go on as before, and its kubelet is reached.
+    await onlyReachedBy(...everybody);
+    const { stdout: told } = await cluster.shunt(["policy", "endpoints", "--node", near, "-o", "json"]);
+    const host = JSON.parse(told).endpoints.find(({ pod }: NodeEndpoint) => pod === "host");
+    assert.deepEqual(
+      [host.identity, host.ingress, host.policies],
+      [1, "enforced", ["CiliumClusterwideNetworkPolicy host"]],
+    );
+    const traceToNode = ["policy", "trace", "--to", `node:${near}`, "--port", String(metrics), "-o", "json"];
+    for (const [from, verdict] of [
+      ["other/neighbour", "allowed"],
+      [`node:${control}`, "allowed"],
+      [`node:${far}`, "denied"],
+      ["192.0.2.1", "denied"],
+    ] as const) {
+      const { exitCode, stdout } = await cluster.shunt([...traceToNode, "--from", from], {
+        allowFailure: true,
+      });
+      const traced = JSON.parse(stdout);
+      const [maps] = traced.maps.filter(({ direction }: any) => direction === "ingress");
+      assert.deepEqual(
+        [exitCode, traced.verdict, maps.node, maps.decision.verdict],
+        [0, verdict, near, verdict],
+        from,
+      );
+    }
+    const { stdout: denied } = await cluster.shunt(["policy", "audit-report", "--denied", "-o", "json"]);
+    const ofHost = JSON.parse(denied).denials.filter(({ pod }: NodeDenial) => pod === "host");
+    const denials = ofHost.map(({ direction, peer }: NodeDenial) => `${direction} ${peer.name}`);
+    for (const one of [`ingress node:${far}`, "egress other/stranger"])
+      assert.ok(denials.includes(one), denials.join());
+    // Whoever forgets to let the node out can still take that back: the agent reaches the API server.
+    await aboutNear({ egressDeny });
+    await becomes("to the neighbour", () => fromNode(near, addresses.get("neighbour")!, port), false);
+    await cluster.kubectl(["delete", "ciliumclusterwidenetworkpolicy", "host"]);
+    await becomes("to the neighbour", () => fromNode(near, addresses.get("neighbour")!, port), true);
+    await everyPod(everyone);
+    await becomes("to the stranger", () => fromNode(near, addresses.get("stranger")!, port), true);
+  });
+
+  test("policies as guides have them work; those of layer 7 and by DNS name are refused, and weaken nothing", async () => {
+    const file = join(import.meta.dirname, "guide-policies.yaml");
+    await cluster.kubectl(["create", "namespace", "production"]);
+    const serve = `import http from 'node:http'; for (const at of [${port}, 9090]) http.createServer((q, r) => r.end('ok')).listen(at, '::')`;
+    const command = ["/usr/local/bin/node", "--input-type=module", "-e", serve];
+    const pods = ["backend", "frontend", "other"].map((pod) => {
+      const object: any = idlePod(pod, { node: pod === "backend" ? near : far, command });
+      object.metadata.namespace = "production";
+      return object;
+    });
+    await cluster.apply(...pods);
+    const inProduction = (...words: string[]) =>
+      cluster.kubectl(["-n", "production", ...words], { allowFailure: true });
+    await inProduction("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
+    const { status } = await cluster.get("-n", "production", "pod", "backend");
+    const own: string[] = status.podIPs.map(({ ip }: { ip: string }) => ip);
+    const asks = async (from: string, address: string, at: number): Promise<boolean> => {
+      const curl = ["curl", "-sf", "--max-time", "1", `http://${hostPort(address, at)}/`];
+      return (await inProduction("exec", from, "--", ...curl)).exitCode === 0;
+    };
+    const isRight = async (): Promise<boolean> => {
+      const found = await Promise.all(
+        own.flatMap((address) => [
+          asks("frontend", address, port),
+          ...[
+            asks("frontend", address, 9090),
+            asks("other", address, port),
+            asks("other", address, 9090),
+          ].map(async (one) => !(await one)),
+        ]),
+      );
+      return found.every(Boolean);
+    };
+    const conditions = async () => {
+      const { items } = await cluster.get("ciliumnetworkpolicies", "-A");
+      return items.map(({ metadata, status: told }: any) => [
+        metadata.name,
+        told?.conditions?.[0]?.status,
+        /layer 7|toFQDNs/.test(told?.conditions?.[0]?.message ?? ""),
+      ]);
+    };
+    await cluster.kubectl(["apply", "-f", file]);
+    await waitFor("the policies to be in force", isRight, { timeoutMs: 15_000, intervalMs: 300 });
+    const refused = [
+      "egress-only-api",
+      "allow-api-read-only",
+      "allow-get-health-only",
+      "restrict-external-dns",
+    ];
+    const expected = JSON.stringify(refused.map((one) => [one, "False", true]).toSorted());
+    await waitFor(
+      "the others to be refused",
+      async () => JSON.stringify((await conditions()).toSorted()) === expected,
+      { timeoutMs: 15_000 },
+    );
+    assert.equal(await isRight(), true);
+    const { exitCode, stdout } = await cluster.shunt(["policy", "validate", "-f", file], {
+      allowFailure: true,
+    });
+    assert.equal(exitCode, 1);
+    assert.match(stdout, /\n2 of 6 policies are valid\n/);
+    await cluster.kubectl(["delete", "-f", file]);
+    await cluster.kubectl(["delete", "namespace", "production", "--wait=false"]);
   });
 
   test("an admin's policies go before those of namespaces, and the baseline after them", async () => {
