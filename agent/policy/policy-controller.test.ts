@@ -13,6 +13,7 @@ import { FedInformer } from "../../test/bench/fed-informer.ts";
 import {
   policyEverybody,
   policyFlagBits,
+  policyFlags,
   policyHost,
   policyPortKey,
   policyPrefixKey,
@@ -406,4 +407,34 @@ test("a version that stays in force after a mistake does so for the next agent t
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("a namespace has policies only audited for those of its pods that it names", async () => {
+  const world = new World();
+  for (const pod of pods) putPod(world, pod, pod.labels, {});
+  world.policies[0]!.put({
+    ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy" },
+    metadata: { name: "closed", namespace: "x", uid: "1" },
+    spec: { podSelector: {} },
+  });
+  const judge = new Judge(world);
+  const audited = async (text?: string) => {
+    const annotations: Record<string, string> = text === undefined ? {} : { "shunt.dev/policy-audit": text };
+    world.namespaces.put({ metadata: { name: "x", labels: namespaces.x!, annotations } });
+    await judge.settle();
+    const { endpoints, problems } = judge.said();
+    const names = pods.filter(
+      (_, index) => (Number(endpoints[index + 1]![0]) & policyFlags.POLICY_AUDIT) !== 0,
+    );
+    return [
+      names.map(({ labels }) => labels.pod).join(),
+      ...problems.map(({ message }) => message.slice(0, 41)),
+    ];
+  };
+  assert.deepEqual(await audited(), [""]);
+  assert.deepEqual(await audited("pod in (a, c)"), ["a,c"]);
+  assert.deepEqual(await audited(""), ["a,b,c"]);
+  assert.deepEqual(await audited("pod!=a,"), ["", "shunt.dev/policy-audit is no selector, so"]);
+  assert.deepEqual(await audited("constructor"), [""]);
+  assert.deepEqual(await audited("!pod"), [""]);
 });

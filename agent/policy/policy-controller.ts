@@ -6,6 +6,7 @@ import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Logger } from "../../lib/log.ts";
 import { policyHost, policyPrefixKinds } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
+import { auditProblem } from "./audited-pods.ts";
 import { BehindServices } from "./behind-services.ts";
 import { namedPrefixes } from "./compile.ts";
 import { CompiledSubjects } from "./compiled-subjects.ts";
@@ -122,6 +123,7 @@ export class PolicyController {
   #table: PolicyTable | undefined;
   #audit = true;
   #problems: readonly PolicyProblem[] = [];
+  #namespaceProblems: readonly PolicyProblem[] = [];
   #size: { policies: number; pods: number } | undefined;
 
   constructor(options: {
@@ -147,6 +149,12 @@ export class PolicyController {
     this.#workloads = new Workloads(others, options.nodeName, this.#isUsual);
     this.#behind = new BehindServices(others, (address) => this.#workloads.at(address)?.text);
     this.#peers = new PeerIndex([], (peer) => this.#behind.find(peer));
+    others.namespaces.onChange(() => {
+      this.#namespaceProblems = others.namespaces.list().flatMap((namespace) => {
+        const message = auditProblem(namespace);
+        return message === undefined ? [] : [{ policy: `Namespace ${namespace.metadata.name}`, message }];
+      });
+    });
     const { nodes, ...quiet } = others;
     for (const informer of Object.values(quiet)) informer.onChange(() => options.onDirty());
     for (const informer of policies)
@@ -169,9 +177,14 @@ export class PolicyController {
     });
   }
 
-  /** Policies that are not in force. */
+  /** Policies that are not in force, and what of Namespaces cannot be used. */
   get problems(): readonly PolicyProblem[] {
-    return this.#problems;
+    return [...this.#problems, ...this.#namespaceProblems];
+  }
+
+  /** Whether policies are only audited for some pods of this node. */
+  get isAuditing(): boolean {
+    return this.#audit || [...this.#workloads.ofOwnNode].some(({ isAudited }) => isAudited);
   }
 
   /** How many policies there are, and pods of this node that one is about; undefined until all was read. */
@@ -294,7 +307,7 @@ export class PolicyController {
       const number = workloads.numberOf(workload.text);
       if (number !== undefined) own.set(endpoint.id, number);
       const compiled = this.#compiled.of(workload, policies, this.#peers);
-      wanted.set(endpoint.id, { ...compiled, audit: this.#audit });
+      wanted.set(endpoint.id, { ...compiled, audit: this.#audit || workload.isAudited });
     }
     const host = nodes.own && { labels: nodes.own.labels, text: identityText(nodes.own.labels), ports: [] };
     if (host === undefined) kept.add(policyHost);

@@ -48,7 +48,7 @@ export interface PolicyReport {
   /** Policies that are about any pod, and pods of this node that one is about. */
   policies: number;
   pods: number;
-  /** What would be denied if policies were enforced; undefined unless they are audited. */
+  /** What would be denied if policies were enforced; undefined unless they are audited, for all pods or some. */
   audited: { count: number; examples: readonly string[] } | undefined;
   /** Policies that are not in force, as they cannot be used. */
   invalid: readonly PolicyProblem[];
@@ -137,7 +137,7 @@ export class PolicyLayer {
       return { mode: "off", ...none, audited: undefined, invalid: [], problem: undefined };
     const { size, problems } = this.#controller;
     const problem = this.#error ?? (size === undefined ? "policies are not read yet" : undefined);
-    const audited = this.#mode === "audit" && problem === undefined ? this.#audited : undefined;
+    const audited = problem === undefined && this.#controller.isAuditing ? this.#audited : undefined;
     return { mode: this.#mode, ...(size ?? none), audited, invalid: problems, problem };
   }
 
@@ -251,9 +251,14 @@ export class PolicyLayer {
   }
 
   #lookAtAudit(): void {
-    if (this.#mode !== "audit") return;
+    if (this.#mode === "off" || !this.#controller.isAuditing) {
+      this.#audited = undefined;
+      return;
+    }
     // Who was not known yet when the packet came is asked about again with the next connection.
-    const denials = this.denials().filter(({ peer }) => peer.identity !== 0);
+    const denials = this.denials().filter(
+      ({ peer, verdict }) => verdict === "audited" && peer.identity !== 0,
+    );
     // Of the same kind are clients from outside, each with an address of its own.
     const kinds = Map.groupBy(denials, ({ pod, direction, peer, port }) =>
       JSON.stringify([pod, direction, peer.name, port]),

@@ -3,6 +3,7 @@
 import { type Informer, objectKey } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Attachment } from "../endpoint-store.ts";
+import { isAudited } from "./audited-pods.ts";
 import type { End, NamedPort } from "./decide.ts";
 import { reservedIdentities } from "./entities.ts";
 import { type IsUsual, identityText, relevantLabels, textOfIdentity } from "./identity.ts";
@@ -19,6 +20,8 @@ export interface Workload extends End {
   labels: Labels;
   /** Text of its labels, as `identityText` has it. */
   text: string;
+  /** What policies deny it is counted, and passes. */
+  isAudited: boolean;
 }
 
 /** Takes out of a pod what no policy asks for: an agent that judges keeps all pods of the cluster. */
@@ -196,6 +199,7 @@ export class Workloads {
       labels,
       ports: namedPorts(pod),
       text: identityText(labels),
+      isAudited: isAudited(pod, namespace),
     };
   }
 

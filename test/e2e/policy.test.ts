@@ -579,6 +579,16 @@ describe("policies in force on two nodes, dual-stack", () => {
     assert.deepEqual(await denials(), []);
     assert.ok((await denials("--denied")).some(({ peer }) => peer.name === "other/stranger"));
     assert.equal(await audited(), undefined);
+    // One namespace, or some of its pods, where the rest is enforced.
+    const annotate = (text: string) =>
+      cluster.kubectl(["annotate", "namespace", "shop", `shunt.dev/policy-audit${text}`]);
+    await annotate("=app=server");
+    await onlyReachedBy(...everybody);
+    assert.equal((await endpointOf("shop/server"))!.ingress, "audited");
+    await waitFor("the node to report it", async () => (await audited())?.count >= 3, { timeoutMs: 20_000 });
+    await annotate("-");
+    await onlyReachedBy();
+    await waitFor("the report to end", async () => (await audited()) === undefined, { timeoutMs: 20_000 });
     await setMode("off");
     await onlyReachedBy(...everybody);
     assert.match((await trace("stranger")).stdout, /policies are off there/);
