@@ -6,7 +6,7 @@ import { be16, bytes, type StructLayout, struct, u8, u16, u32, u64 } from "./str
  * Version of the pinned layout, part of the pin path (`/sys/fs/bpf/shunt/<version>/maps/…`). Raise it whenever a
  * map's key or value changes: the kernel refuses to reuse a map of another size.
  */
-export const layoutVersion = "v2";
+export const layoutVersion = "v3";
 
 /** 16 bytes, network order, IPv4 mapped: what lib/addresses.ts `addressBytes()` returns. */
 const address = bytes(16, 4);
@@ -280,20 +280,17 @@ export const socketNatKey = struct("socket_nat_key", {
 export const socketNat = struct("socket_nat", { address, port: be16, reserved: u16, serviceId: u32 });
 
 /**
- * Key of `sh_policy_tables`; the value is the number of a table, u32. To change an endpoint's policy without a moment of half
+ * Key of `sh_policy_tables`. To change an endpoint's policy without a moment of half
  * of it: write the tables of a new set, then the endpoint's word in `sh_policy_of` (key u32 endpoint id, value u32), and
  * only when no packet can still be judged by the old set, remove that.
  */
 export const policyTableKey = struct("policy_table_key", { set: u32, identity: u32, direction: u32 });
 
-/** Key of `sh_policy_ports`: `prefixLength` is 32 for the rest of a table, 48 for a protocol, up to 64 for a port. */
-export const policyPortKey = struct("policy_port_key", {
-  prefixLength: u32,
-  table: u32,
-  protocol: u8,
-  reserved: u8,
-  port: be16,
-});
+/** Value of `sh_policy_tables`: bit n of `lengths` is set when ports of the table are named by their first n bits. */
+export const policyTable = struct("policy_table", { table: u32, lengths: u32, rule: u32, action: u32 });
+
+/** Key of `sh_policy_ports`: `bits` is 16 for one port, 0 for a whole protocol; those of `port` beyond them are zero. */
+export const policyPortKey = struct("policy_port_key", { table: u32, port: be16, bits: u8, protocol: u8 });
 export const policyVerdict = struct("policy_verdict", { rule: u32, action: u32 });
 
 /** Key of `sh_policy_prefixes`: `prefixLength` counts the kind's 32 bits too; the value is an identity, u32. */
@@ -384,6 +381,7 @@ export const structs: readonly StructLayout<any>[] = [
   socketNatKey,
   socketNat,
   policyTableKey,
+  policyTable,
   policyPortKey,
   policyVerdict,
   policyPrefixKey,

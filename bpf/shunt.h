@@ -313,7 +313,7 @@ enum policy_flag {
 };
 enum { POLICY_FLAGS = 3, POLICY_HOST = 0, POLICY_ENDPOINTS = 16384 };
 
-// Map sh_policy_tables: policy_table_key -> number of a table of ports. The everybody's entry is there for each direction
+// Map sh_policy_tables: policy_table_key -> policy_table. The everybody's entry is there for each direction
 // that is judged; that of an identity only when it is another one.
 enum { POLICY_EVERYBODY = 0xffffffff };
 
@@ -324,16 +324,23 @@ struct policy_table_key {
 };
 _Static_assert(sizeof(struct policy_table_key) == 12, "policy_table_key");
 
-// Map sh_policy_ports, longest prefix first: policy_port_key -> policy_verdict. With 32 bits it is the verdict for what no
-// other entry of the table covers, with 48 for a whole protocol.
-struct policy_port_key {
-	__u32 prefix_length; // bits of what follows
-	__u32 table;
-	__u8 protocol;
-	__u8 reserved;
-	__be16 port; // of the receiver; for ICMP its type
+struct policy_table {
+	__u32 table; // its number in sh_policy_ports
+	__u32 lengths; // bit n: entries there name ports by their first n bits
+	__u32 rule; // for what none of them covers
+	__u32 action; // enum policy_action
 };
-_Static_assert(sizeof(struct policy_port_key) == 12, "policy_port_key");
+_Static_assert(sizeof(struct policy_table) == 16, "policy_table");
+
+// Map sh_policy_ports: policy_port_key -> policy_verdict. The entry with the most bits holds. By hash for each length that a table
+// has, mostly one: in a trie of all tables' ports a look-up would cost more the more there are.
+struct policy_port_key {
+	__u32 table;
+	__be16 port; // of the receiver, its first bits; for ICMP its type
+	__u8 bits; // how many: 16 is one port, 0 the whole protocol
+	__u8 protocol;
+};
+_Static_assert(sizeof(struct policy_port_key) == 8, "policy_port_key");
 
 enum policy_action {
 	POLICY_DENY = 0,

@@ -16,6 +16,7 @@ import {
   policyPortKey,
   policyPrefixKey,
   policyPrefixKinds,
+  policyTable,
   policyTableKey,
   policyVerdict,
 } from "../datapath-layout.ts";
@@ -141,13 +142,15 @@ function look(
   const set = judgedBy >>> policyFlagBits;
   const way = direction === "ingress" ? directions.DIRECTION_INGRESS : directions.DIRECTION_EGRESS;
   const tableOf = (one: number) =>
-    word(maps.policyTables.get(policyTableKey.encode({ set, identity: one, direction: way })));
-  const table = tableOf(identity) ?? tableOf(policyEverybody);
-  const verdict =
-    table === undefined
-      ? undefined
-      : maps.policyPorts.get(policyPortKey.encode({ prefixLength: 64, table, protocol, port }));
-  return verdict === undefined
-    ? { action: policyActions.POLICY_DENY, rule: 0 }
-    : policyVerdict.decode(verdict);
+    maps.policyTables.get(policyTableKey.encode({ set, identity: one, direction: way }));
+  const found = tableOf(identity) ?? tableOf(policyEverybody);
+  if (found === undefined) return { action: policyActions.POLICY_DENY, rule: 0 };
+  const { table, lengths, ...rest } = policyTable.decode(found);
+  for (let bits = 16; bits >= 0; bits--) {
+    if ((lengths & (1 << bits)) === 0) continue;
+    const first = port & (0xffff << (16 - bits)) & 0xffff;
+    const verdict = maps.policyPorts.get(policyPortKey.encode({ table, port: first, bits, protocol }));
+    if (verdict !== undefined) return policyVerdict.decode(verdict);
+  }
+  return rest;
 }

@@ -17,6 +17,7 @@ import {
   policyHost,
   policyPortKey,
   policyPrefixKey,
+  policyTable,
   policyTableKey,
   policyVerdict,
 } from "../datapath-layout.ts";
@@ -128,15 +129,16 @@ class Judge {
     const { ruleText } = this.#controller.denialSources([]);
     const ports = new Map<number, string[]>();
     for (const key of policyPorts.keys()) {
-      const { table, prefixLength, protocol, port } = policyPortKey.decode(key);
+      const { table, bits, protocol, port } = policyPortKey.decode(key);
       const { rule, action } = policyVerdict.decode(policyPorts.get(key)!);
-      const text = `${prefixLength} ${protocol} ${port} ${action} ${ruleText(rule)}`;
+      const text = `${protocol} ${port}/${bits} ${action} ${ruleText(rule)}`;
       ports.set(table, [...(ports.get(table) ?? []), text].toSorted());
     }
-    const tables = [...policyTables.keys()].map((key) => ({
-      ...policyTableKey.decode(key),
-      ports: ports.get(word(policyTables.get(key))),
-    }));
+    const tables = [...policyTables.keys()].map((key) => {
+      const { table, lengths, rule, action } = policyTable.decode(policyTables.get(key)!);
+      const of = [...(ports.get(table) ?? []), `${lengths} ${action} ${ruleText(rule)}`];
+      return { ...policyTableKey.decode(key), ports: of };
+    });
     const endpoints = [policyHost, ...pods.map((_, index) => index + 1)].map((id) => {
       const own = word(policyOf.get(Uint8Array.of(id, 0, 0, 0)));
       const of = tables

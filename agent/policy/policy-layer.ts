@@ -245,6 +245,18 @@ export class PolicyLayer {
     );
   }
 
+  /** Resolves once packets would be judged as policies say. Throws when that takes too long. */
+  async whenInForce(): Promise<void> {
+    const deadline = performance.now() + admitMs;
+    while (this.#sync() === undefined) {
+      if (performance.now() >= deadline)
+        throw new ShuntError("Policies are not read yet: the programs of the agent before go on", {
+          code: "NotReady",
+        });
+      await sleep(50);
+    }
+  }
+
   /** Something that policies look at has changed: an endpoint, the maps. */
   trigger(): void {
     this.#work.trigger();

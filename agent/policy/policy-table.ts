@@ -12,6 +12,7 @@ import {
   policyPortKey,
   policyPrefixKey,
   policyPrefixKinds,
+  policyTable,
   policyTableKey,
   policyVerdict,
 } from "../datapath-layout.ts";
@@ -70,9 +71,14 @@ interface DirectionTables {
   tables: ReadonlyMap<number, PortTable>;
 }
 
+/** Where sets name it, this is what they hold. */
+interface KeptTable extends Kept {
+  value: Uint8Array;
+}
+
 interface KeptSet extends Kept {
   flags: number;
-  tables: Kept[];
+  tables: KeptTable[];
 }
 
 const actionOf: Record<Verdict, number> = {
@@ -95,7 +101,7 @@ const graceMs = 200;
 export class PolicyTable {
   readonly #maps: PolicyMaps;
   readonly #now: () => number;
-  readonly #tables = new Map<string, Kept>();
+  readonly #tables = new Map<string, KeptTable>();
   readonly #sets = new Map<string, KeptSet>();
   readonly #directions = new WeakMap<CompiledDirection, DirectionTables>();
   readonly #tableTexts = new WeakMap<PortTable, string>();
@@ -243,7 +249,7 @@ export class PolicyTable {
   #makeSets(fresh: ReadonlyMap<string, EndpointPolicy>): void {
     const ports: Entry[] = [];
     const tables: Entry[] = [];
-    const madeTables = new Map<string, Kept>();
+    const madeTables = new Map<string, KeptTable>();
     const madeSets = new Map<string, KeptSet>();
     for (const [content, policy] of fresh) {
       const set: KeptSet = {
@@ -265,16 +271,21 @@ export class PolicyTable {
           const text = this.#tableText(compiledTable);
           let table = this.#tables.get(text) ?? madeTables.get(text);
           if (table === undefined) {
-            table = { text, number: this.#nextTable + madeTables.size, users: 0, keys: [] };
-            const entries = this.#portEntries(table.number, compiledTable);
-            table.keys = entries.map(([key]) => key);
+            const number = this.#nextTable + madeTables.size;
+            const { entries, lengths } = this.#portEntries(number, compiledTable);
+            const value = policyTable.encode({
+              table: number,
+              lengths,
+              ...this.#verdict(compiledTable.rest),
+            });
+            table = { text, number, users: 0, keys: entries.map(([key]) => key), value };
             ports.push(...entries);
             madeTables.set(text, table);
           }
           const key = policyTableKey.encode({ set: set.number, identity, direction });
           set.keys.push(key);
           set.tables.push(table);
-          tables.push([key, word32(table.number)]);
+          tables.push([key, table.value]);
         }
       }
       madeSets.set(content, set);
@@ -318,17 +329,23 @@ export class PolicyTable {
     });
   }
 
-  #portEntries(table: number, { ports, rest }: PortTable): Entry[] {
-    const verdict = ({ verdict: what, by }: { verdict: Verdict; by: string }) =>
-      policyVerdict.encode({ rule: this.#ruleNumber(by), action: actionOf[what] });
-    const entries: Entry[] = [[policyPortKey.encode({ prefixLength: 32, table }), verdict(rest)]];
+  #verdict({ verdict, by }: { verdict: Verdict; by: string }): { rule: number; action: number } {
+    return { rule: this.#ruleNumber(by), action: actionOf[verdict] };
+  }
+
+  /** Entries for a table's ports, and which numbers of bits they name ports by. */
+  #portEntries(table: number, { ports }: PortTable): { entries: Entry[]; lengths: number } {
+    const entries: Entry[] = [];
+    let lengths = 0;
     for (const one of ports)
-      for (const [port, bits] of portPrefixes(one.first, one.last))
+      for (const [port, bits] of portPrefixes(one.first, one.last)) {
+        lengths |= 1 << bits;
         entries.push([
-          policyPortKey.encode({ prefixLength: 48 + bits, table, protocol: one.protocol, port }),
-          verdict(one),
+          policyPortKey.encode({ table, port, bits, protocol: one.protocol }),
+          policyVerdict.encode(this.#verdict(one)),
         ]);
-    return entries;
+      }
+    return { entries, lengths };
   }
 
   /** An endpoint is judged by this set no more. */

@@ -337,6 +337,17 @@ describe("what is refused, and where", () => {
       /one of k8sService and/,
     ],
   ];
+  test("names that are none", () => {
+    for (const metadata of [
+      { name: 5 },
+      { name: "p", namespace: { toString: 0 } },
+      { name: "p", namespace: ["a"] },
+    ]) {
+      const object = parse(`${head.np}spec: {podSelector: {}}`);
+      const { policies: used, problems } = parsePolicy({ ...object, metadata });
+      assert.deepEqual([used, problems.length], [[], 1]);
+    }
+  });
   for (const [title, kind, body, problem] of cases)
     test(title, () => {
       const { policies: used, problems } = read(kind, body);

@@ -41,8 +41,11 @@ export function parsePolicy(object: KubeObject): Parsed {
   const bare = withoutNulls(object);
   if (!validate(bare))
     return { policies: [], problems: (validate.errors ?? []).map((error) => problemOf(error, bare)) };
-  if (typeof bare.metadata.name !== "string")
+  const { name, namespace } = bare.metadata;
+  if (typeof name !== "string")
     return { policies: [], problems: [{ path: ["metadata", "name"], message: "it needs a name" }] };
+  if (namespace !== undefined && typeof namespace !== "string")
+    return { policies: [], problems: [{ path: ["metadata", "namespace"], message: "it must be a name" }] };
   return parsers[kind](bare);
 }
 

@@ -39,10 +39,10 @@ static __noinline __u32 identity_of(const struct address *address)
 	return world ? *world : 0;
 }
 
-static __always_inline __u32 *find_table(__u32 set, __u32 identity, __u32 direction)
+static __always_inline struct policy_table *find_table(__u32 set, __u32 identity, __u32 direction)
 {
 	struct policy_table_key key = { .set = set, .identity = identity, .direction = direction };
-	__u32 *table = bpf_map_lookup_elem(&sh_policy_tables, &key);
+	struct policy_table *table = bpf_map_lookup_elem(&sh_policy_tables, &key);
 	if (table)
 		return table;
 	key.identity = POLICY_EVERYBODY;
@@ -53,17 +53,27 @@ static __noinline __u32 action_of(struct question *question, __u32 identity)
 {
 	if (!question)
 		return POLICY_DENY;
-	__u32 *table = find_table(question->word >> POLICY_FLAGS, identity, question->direction);
+	struct policy_table *table = find_table(question->word >> POLICY_FLAGS, identity, question->direction);
 	if (!table)
 		return POLICY_DENY; // a set that is no more: the next packet finds the new one
-	struct policy_port_key key = {
-		.prefix_length = 64, .table = *table, .protocol = question->tuple.protocol, .port = question->port,
-	};
-	struct policy_verdict *verdict = bpf_map_lookup_elem(&sh_policy_ports, &key);
-	if (!verdict)
-		return POLICY_DENY;
-	question->rule = verdict->rule;
-	return verdict->action;
+	// Read each time: the verifier would follow every combination of bits that it knows.
+	volatile __u32 *lengths = &table->lengths;
+	__u32 port = bpf_ntohs(question->port);
+	for (int bits = 16; bits >= 0; bits--) {
+		if (!(*lengths & (1 << bits)))
+			continue;
+		struct policy_port_key key = {
+			.table = table->table, .protocol = question->tuple.protocol, .bits = bits,
+			.port = bpf_htons(port & (0xffff << (16 - bits))),
+		};
+		struct policy_verdict *verdict = bpf_map_lookup_elem(&sh_policy_ports, &key);
+		if (!verdict)
+			continue;
+		question->rule = verdict->rule;
+		return verdict->action;
+	}
+	question->rule = table->rule;
+	return table->action;
 }
 
 static __noinline int note_denial(struct scratch *scratch)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { layoutVersion } from "../../agent/datapath-layout.ts";
 import { nodeExec } from "../clusters/index.ts";
 
 /** Maps whose entries come and go with pods, or with Services and their backends. */
 const countedMaps = ["sh_endpoints", "sh_ipcache", "sh_services", "sh_backends"];
-const mapFolder = "/sys/fs/bpf/shunt/v2/maps";
+const mapFolder = `/sys/fs/bpf/shunt/${layoutVersion}/maps`;
 
 /** Everything that a node keeps for its pods, in numbers. */
 interface PodResources {

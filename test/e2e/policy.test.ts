@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { layoutVersion } from "../../agent/datapath-layout.ts";
 import type { NodeDenial } from "../../bin/cli/policy-audit.ts";
 import type { NodeEndpoint } from "../../bin/cli/policy-list.ts";
 import { hostPort } from "../../lib/addresses.ts";
@@ -597,7 +598,7 @@ describe("policies in force on two nodes, dual-stack", () => {
   });
 
   test("maps that say something else than the objects are found out", async () => {
-    const pin = ["pinned", "/sys/fs/bpf/shunt/v2/maps/sh_policy_of"];
+    const pin = ["pinned", `/sys/fs/bpf/shunt/${layoutVersion}/maps/sh_policy_of`];
     const { stdout } = await nodeExec(name, near, ["bpftool", "-j", "map", "dump", ...pin]);
     const entries: { key: string[]; value: string[] }[] = JSON.parse(stdout);
     const judged = entries.filter(({ value }) => value.some((byte) => Number(byte) !== 0));
