@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { rm } from "node:fs/promises";
-import { errorMessage } from "../lib/errors.ts";
+import { errorMessage, ShuntError } from "../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../lib/kube.ts";
 import { forgetManagers, Informer } from "../lib/kube-informer.ts";
 import type { Logger } from "../lib/log.ts";
@@ -109,6 +109,7 @@ export class Daemon {
       endpoints: this.#endpoints,
       ipcache: this.#ipcache,
       log,
+      beforeTakeover: (modes) => this.#fillMaps(modes),
     });
     const informer = (path: string, query = {}, prepare = forgetManagers) =>
       new Informer(client, path, log, query, prepare);
@@ -289,6 +290,19 @@ export class Daemon {
       this.#serviceWork.trigger();
       this.#statusWork.trigger();
     }
+  }
+
+  /** Another layout's programs run until those that take their place know all Services and policies. */
+  async #fillMaps({ services, policy }: Modes): Promise<void> {
+    await this.#followPolicy(policy);
+    if (policy !== "off") await this.#policy!.whenInForce();
+    if (services === "off") return;
+    this.#services.setMaps(this.#datapath.serviceMaps);
+    this.#services.sync();
+    if (!this.#services.complete)
+      throw new ShuntError("Services are not read yet: the programs of the agent before go on", {
+        code: "NotReady",
+      });
   }
 
   /** Names of the nodes whose pods are ours. */

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { createLogger } from "../lib/log.ts";
 import { run } from "../lib/run.ts";
 import { Datapath } from "./datapath.ts";
-import { natEntry, tuple } from "./datapath-layout.ts";
+import { natEntry, policyFlow, tuple } from "./datapath-layout.ts";
 import { deviceIndex, inNetns } from "./libbpf.ts";
 import { buildFile } from "./paths.ts";
 
@@ -39,7 +39,12 @@ test("an agent with another layout takes over the flows of the one before, and t
   });
   const to = { ...end, sourcePort: 3, destinationPort: 4, protocol: 6, reserved: new Uint8Array(3) };
   older.map("sh_nat").set(key, natEntry.encode({ to, lastSeenNs: 5n }));
+  const words = (...values: number[]) => new Uint8Array(Uint32Array.from(values).buffer);
+  const judged = policyFlow.encode({ lastSeenNs: 7n, word: words(0x1202, 0), rule: words(3, 0), flags: 1 });
+  older.map("sh_policy_flows").set(key, judged);
   const newer = open("v2");
+  const flow = policyFlow.decode(newer.map("sh_policy_flows").get(key)!);
+  assert.deepEqual([flow.lastSeenNs, flow.word, flow.flags], [7n, words(0xffffffff, 0), 1]);
   assert.equal(natEntry.decode(newer.map("sh_nat").get(key)!).to.sourcePort, 3);
   assert.ok(existsSync(join(folder, "v1")));
   newer.retireOlder();

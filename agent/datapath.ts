@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { errorMessage } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import { config as configLayout, type ProgramPlace, programs } from "./datapath-layout.ts";
+import { config as configLayout, type ProgramPlace, policyFlow, programs } from "./datapath-layout.ts";
 import { FlowStats } from "./flow-collector.ts";
 import {
   attachCgroup,
@@ -182,6 +182,11 @@ export class Datapath {
     return true;
   }
 
+  /** Whether programs of an agent with another layout of maps still run, as an upgrade leaves them. */
+  get hasOlder(): boolean {
+    return this.#olderFolders().length > 0;
+  }
+
   /** Folders of agents with another layout of maps, as an upgrade leaves them. */
   #olderFolders(): string[] {
     const root = dirname(this.#pinFolder);
@@ -192,16 +197,17 @@ export class Datapath {
     return folders.map((name) => join(root, name));
   }
 
-  /** Translated flows live on when an agent with another layout follows, as far as theirs is the same. */
+  /** Flows live on when an agent with another layout follows, as far as theirs is the same. */
   #takeOverFlows(): void {
     for (const folder of this.#olderFolders())
-      for (const name of ["sh_nat", "sh_socket_nat"] as const) {
+      for (const name of ["sh_nat", "sh_socket_nat", "sh_policy_flows"] as const) {
         const path = join(folder, "maps", name);
         if (!existsSync(path)) continue;
         const older = openPinnedMap(path);
         const map = this.map(name);
         const isSame = older.info.keySize === map.info.keySize && older.info.valueSize === map.info.valueSize;
-        if (isSame) map.setMany(older.entries());
+        const entries = isSame ? older.entries() : [];
+        map.setMany(name === "sh_policy_flows" ? entries.map(judgedAnew) : entries);
         older.close();
         this.#log.info("flows taken over", { from: path, taken: isSame });
       }
@@ -337,3 +343,19 @@ export class Datapath {
 
 /** Names in bpffs have no dots, those of devices no colons. */
 const pinName = (device: string): string => device.replaceAll(".", ":");
+
+/** Of a connection under policies it stays known who opened it; the words that let it through were of other sets. */
+function judgedAnew([key, value]: [Uint8Array, Uint8Array]): [Uint8Array, Uint8Array] {
+  const flow = policyFlow.decode(value);
+  return [
+    key,
+    policyFlow.encode({
+      ...flow,
+      word: flow.word.map((byte, index) => (isJudged(flow.word, index) ? 0xff : byte)),
+    }),
+  ];
+}
+
+/** Whether the word of four bytes that this byte belongs to is not zero. */
+const isJudged = (words: Uint8Array, index: number): boolean =>
+  words.subarray(index & ~3, (index & ~3) + 4).some((byte) => byte !== 0);

@@ -217,6 +217,21 @@ export class EndpointManager {
     return stale.length;
   }
 
+  /** Makes all pods known to the programs, whichever these are. */
+  async publish(): Promise<void> {
+    const devices = await listPodDevices();
+    for (const endpoint of this.list()) {
+      const ifindex = devices.get(endpoint.device);
+      if (endpoint.ready && ifindex !== undefined) this.#publish(endpoint, ifindex);
+    }
+  }
+
+  #publish(endpoint: Endpoint, ifindex: number): void {
+    const map = this.#datapath.map("sh_endpoints");
+    const identity = this.#identities.get(endpoint.id) ?? publishedIdentity(map, endpoint);
+    publishEndpoint(map, endpoint, ifindex, identity);
+  }
+
   /**
    * Makes kernel and disk agree: pods whose device is gone are released, half-made ones removed, devices and pins
    * without an endpoint deleted, the others attached to the current programs.
@@ -245,9 +260,7 @@ export class EndpointManager {
   #refresh(endpoint: Endpoint, ifindex: number): void {
     try {
       this.#datapath.attachDevice("pod host veth", endpoint.device, ifindex);
-      const identity =
-        this.#identities.get(endpoint.id) ?? publishedIdentity(this.#datapath.map("sh_endpoints"), endpoint);
-      publishEndpoint(this.#datapath.map("sh_endpoints"), endpoint, ifindex, identity);
+      this.#publish(endpoint, ifindex);
     } catch (error) {
       const fields = { device: endpoint.device, error: errorMessage(error) };
       if (fields.error.endsWith("ENODEV")) this.#log.info("a pod's device has just gone", fields);

@@ -43,7 +43,10 @@ export class NodeReconciler {
   readonly #ipcache: Ipcache;
   readonly #log: Logger;
   readonly #nodePortPrefixes: Cidr[];
+  readonly #beforeTakeover: (modes: Modes) => Promise<void>;
   #reconciledOnce = false;
+  /** Programs were loaded, and not everything runs them yet. */
+  #mustAttach = false;
   #canSetRetval = true;
   report: NodeNetworkReport | undefined;
 
@@ -53,8 +56,11 @@ export class NodeReconciler {
     endpoints: EndpointManager;
     ipcache: Ipcache;
     log: Logger;
+    /** Fills what the programs look into besides, where those of an agent with another layout still run. */
+    beforeTakeover: (modes: Modes) => Promise<void>;
   }) {
     this.#config = options.config;
+    this.#beforeTakeover = options.beforeTakeover;
     this.#datapath = options.datapath;
     this.#endpoints = options.endpoints;
     this.#ipcache = options.ipcache;
@@ -109,8 +115,7 @@ export class NodeReconciler {
     });
     const [uplink] = uplinks as [Uplink, ...Uplink[]];
     const devices = { tunnelIfindex, tunnelMtu: mtu, uplinkIfindex: uplink.ifindex, uplinkMtu: uplink.mtu };
-    const isNew = this.#load(own, gateways, devices, modes);
-    if (isNew || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
+    if (this.#load(own, gateways, devices, modes)) this.#mustAttach = true;
     const carried = await readOtherNetwork(others.flatMap(({ podCIDRs }) => podCIDRs));
     const present = ownAddresses();
     const addresses = new Set([...present, ...gateways, ...Object.values(own.addresses)]);
@@ -122,6 +127,11 @@ export class NodeReconciler {
       // a connection's packets that way.
       isBeside: (other, cidr) => !hasMoved(other) && carried.get(cidr.text)?.ethernet === true,
     });
+    if (this.#datapath.hasOlder) {
+      await this.#endpoints.publish();
+      await this.#beforeTakeover(modes);
+    }
+    if (this.#mustAttach || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
     await this.#attachUplinks(uplinks, carried, modes);
     problems.push(...this.#accelerate(uplinks, modes));
     const routes = this.#routes(own, others, uplink, (other, cidr) => {
@@ -137,7 +147,8 @@ export class NodeReconciler {
       mtu,
       present.has(own.addresses.ipv6 ?? "") ? own.addresses.ipv6 : undefined,
     );
-    if (isNew) await this.#endpoints.reconcile();
+    if (this.#mustAttach) await this.#endpoints.reconcile();
+    this.#mustAttach = false;
     if (!this.#reconciledOnce)
       pruneEndpoints(this.#datapath.map("sh_endpoints"), this.#endpoints.list(), addresses);
     this.#reconciledOnce = true;

@@ -3,9 +3,10 @@
 // that are bare network namespaces, and the CNI plugin called as a container runtime calls it.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { layoutVersion } from "../../agent/datapath-layout.ts";
 import { customResourceDefinitions, policyDefinitions } from "../../installer/manifests.ts";
 import type { KubeClient } from "../../lib/kube.ts";
 import { connectKube } from "../../lib/kube-connect.ts";
@@ -199,7 +200,7 @@ if (inside)
         timeoutMs: 30_000,
       });
       const attached = () =>
-        readdirSync("/sys/fs/bpf/shunt/v2/links").filter((name) => name.startsWith("cgroup"));
+        readdirSync(`/sys/fs/bpf/shunt/${layoutVersion}/links`).filter((name) => name.startsWith("cgroup"));
       await waitFor("the sockets to be free", () => attached().length === 0, { timeoutMs: 30_000 });
       await set({ services: "on", podNetwork: "active" });
       await waitFor("services to be on", () => attached().length === 8, { timeoutMs: 30_000 });
@@ -270,6 +271,29 @@ if (inside)
       await stopAgent("SIGTERM");
       startAgent();
       await whenReady();
+      assert.deepEqual(await found(), isolated);
+
+      // An agent with another layout of maps: its programs take over when they know everything, and not before.
+      await stopAgent("SIGKILL");
+      const pins = "/sys/fs/bpf/shunt";
+      renameSync(`${pins}/${layoutVersion}`, `${pins}/v0`);
+      const watched = Promise.all(
+        [
+          ["a", addresses.b![0]!],
+          ["b", addresses.a![0]!],
+          ["a", addresses.b![1]!],
+          ["b", addresses.a![1]!],
+        ].map(async ([from, to]) => {
+          const told = await inPod(from!, `ping -i 0.01 -w 8 -q ${to} || true`);
+          return /(\d+) packets transmitted, (\d+) received/.exec(told)!.slice(1).map(Number);
+        }),
+      );
+      startAgent();
+      await whenReady();
+      await waitFor("the older programs to go", async () => !existsSync(`${pins}/v0`), { timeoutMs: 20_000 });
+      for (const [index, [sent, received]] of (await watched).entries())
+        if (index % 2 === 0) assert.equal(received, 0, "what is denied");
+        else assert.ok(sent! > 200 && sent! - received! <= 1, `allowed: ${received} of ${sent}`);
       assert.deepEqual(await found(), isolated);
       await kube.delete(`${policies}/p`);
       await waitFor("the policy to go", async () => (await found()).flat().every(Boolean), {
