@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { layoutVersion } from "../../agent/datapath-layout.ts";
 import { nodeExec } from "../clusters/index.ts";
 
 /** Maps whose entries come and go with pods, or with Services and their backends. */
 const countedMaps = ["sh_endpoints", "sh_ipcache", "sh_services", "sh_backends"];
-const mapFolder = `/sys/fs/bpf/shunt/${layoutVersion}/maps`;
 
 /** Everything that a node keeps for its pods, in numbers. */
 interface PodResources {
@@ -73,8 +71,9 @@ async function podLinkCount(cluster: string, node: string): Promise<number> {
 }
 
 async function mapEntryCount(cluster: string, node: string, map: string): Promise<number> {
-  const dump = ["bpftool", "-j", "map", "dump", "pinned", `${mapFolder}/${map}`];
-  return JSON.parse((await nodeExec(cluster, node, dump)).stdout).length;
+  // The folder is named after the maps' layout; there is one.
+  const dump = `bpftool -j map dump pinned /sys/fs/bpf/shunt/v*/maps/${map}`;
+  return JSON.parse((await nodeExec(cluster, node, ["sh", "-c", dump])).stdout).length;
 }
 
 /** Counts what the node keeps for its pods: in the kernel as bpftool sees it, on disk and in the agent. */
