@@ -81,7 +81,7 @@ export const defaultValues: Values = {
   },
   policy: {
     identityLabels: [],
-    maps: { tables: 131_072, ports: 262_144, prefixes: 65_536, flows: 131_072 },
+    maps: { tables: 524_288, ports: 262_144, prefixes: 65_536, flows: 131_072 },
   },
   modes: { podNetwork: "active", services: "on", policy: "off", security: "observe" },
   logLevel: "info",

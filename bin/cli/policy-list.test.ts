@@ -166,7 +166,12 @@ test("the pods of the nodes are told with how they are judged", async () => {
     ...rest,
   });
   const fresh = endpoint("other/b", { identity: 0, ingress: "none", labels: {}, policies: [] });
-  cluster.answers = { a1: [endpoint("shop/b"), endpoint("shop/a"), fresh], a2: [], a3: [] };
+  const host = endpoint("host", {
+    identity: 1,
+    labels: { "reserved:host": "", "node:rack": "a" },
+    policies: [],
+  });
+  cluster.answers = { a1: [endpoint("shop/b"), endpoint("shop/a"), fresh], a2: [host], a3: [] };
   const { code, out } = await shunt("endpoints");
   assert.equal(code, 0);
   assert.equal(
@@ -175,6 +180,7 @@ test("the pods of the nodes are told with how they are judged", async () => {
 n1    other/b  10.0.0.1,fd00::1  -         none      none    -                       -
 n1    shop/a   10.0.0.1,fd00::1  300       enforced  none    NetworkPolicy shop/web  app=web
 n1    shop/b   10.0.0.1,fd00::1  300       enforced  none    NetworkPolicy shop/web  app=web
+n2    host     10.0.0.1,fd00::1  1         enforced  none    -                       rack=a
 `,
   );
   cluster.asked = [];

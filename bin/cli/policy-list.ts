@@ -156,9 +156,9 @@ export function formatEndpoints(endpoints: readonly NodeEndpoint[]): string {
   return `${textTable(heads, rows).join("\n")}\n`;
 }
 
-/** Those of the pod itself. */
+/** Those of the pod or node itself. */
 const ownLabels = (labels: EndpointView["labels"]): string =>
   Object.entries(labels)
-    .filter(([key]) => key.startsWith("k8s:") && !key.startsWith("k8s:io."))
-    .map(([key, value]) => `${key.slice("k8s:".length)}=${value}`)
+    .filter(([key]) => /^(k8s|node):/.test(key) && !key.startsWith("k8s:io."))
+    .map(([key, value]) => `${key.slice(key.indexOf(":") + 1)}=${value}`)
     .join(",");

@@ -132,7 +132,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 131072);
+	__uint(max_entries, 524288);
 	__type(key, struct policy_table_key);
 	__type(value, struct policy_table);
 } sh_policy_tables SEC(".maps");
