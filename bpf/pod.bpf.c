@@ -98,6 +98,19 @@ static __always_inline bool may_be_service(const struct packet *packet, const st
 	return target ? target->flags & ENDPOINT_HOST : owner->flags & IPCACHE_NODE;
 }
 
+// Judges what a pod sends to a service, when it is translated: the backend, but not a masquerade in the pod's place.
+static __always_inline int judge_sent(struct __sk_buff *skb, struct packet *packet, const struct address *sender,
+				      __be16 port)
+{
+	struct scratch *scratch = scratch_of_cpu();
+	if (!(config.flags & CONFIG_POLICY) || !scratch)
+		return 0;
+	scratch->packet = *packet;
+	scratch->packet.tuple.source = *sender;
+	scratch->packet.tuple.source_port = port;
+	return judge_packet(skb, DIRECTION_EGRESS);
+}
+
 // A pod's packet to a service that its socket did not translate: other protocols, source ranges, virtual machines.
 static __noinline int serve_pod(struct __sk_buff *skb, struct packet *packet, __u32 target)
 {
@@ -108,10 +121,12 @@ static __noinline int serve_pod(struct __sk_buff *skb, struct packet *packet, __
 	if (is_handed_over(packet))
 		return pass(skb, DIRECTION_EGRESS, FORWARD_STACK);
 	set_translated(skb->ifindex);
+	struct address sender = packet->tuple.source;
+	__be16 port = packet->tuple.source_port;
 	int failed = serve(skb, packet, service, &key, true);
 	if (failed)
 		return not_served(skb, packet, DIRECTION_EGRESS, failed);
-	failed = judge(skb, packet, DIRECTION_EGRESS);
+	failed = judge_sent(skb, packet, &sender, port);
 	if (failed)
 		return drop(skb, DIRECTION_EGRESS, failed);
 	return deliver(skb, packet, DIRECTION_EGRESS, FORWARD_SERVICE);
@@ -128,11 +143,13 @@ static __noinline int leave(struct __sk_buff *skb, struct packet *packet)
 		__u32 flags = flow->flags & (NAT_REVERSE | NAT_SERVICE);
 		struct tuple to = flow->to;
 		// What is judged is the backend behind a service, and the pod behind a masquerade.
+		struct address sender = packet->tuple.source;
+		__be16 port = packet->tuple.source_port;
 		int failed = flags ? 0 : judge(skb, packet, DIRECTION_EGRESS);
 		if (!failed)
 			failed = rewrite(skb, packet, &to);
 		if (!failed && flags == NAT_SERVICE)
-			failed = judge(skb, packet, DIRECTION_EGRESS);
+			failed = judge_sent(skb, packet, &sender, port);
 		if (failed)
 			return drop(skb, DIRECTION_EGRESS, failed);
 		return deliver(skb, packet, DIRECTION_EGRESS, reason);

@@ -74,8 +74,9 @@ class HostNode {
   #port = 2_000;
 
   constructor(pinFolder: string) {
+    const { CONFIG_POLICY, CONFIG_POD_SERVICES } = layout.configFlags;
     const load = (name: string) =>
-      loadFixture(`${name}.bpf.o`, netns, layout.configFlags.CONFIG_POLICY, { pinFolder });
+      loadFixture(`${name}.bpf.o`, netns, CONFIG_POLICY | CONFIG_POD_SERVICES, { pinFolder });
     this.#fixtures = { pod: load("pod"), netdev: load("netdev"), overlay: load("overlay") };
     const { object } = this.#fixtures.pod;
     const map = (name: keyof typeof layout.maps) => object.map(layout.maps[name]);
@@ -110,10 +111,20 @@ class HostNode {
         ({ cidr, identity }): Identity => ({ id: identity, labels: worldOf(cidr.family), ports: [], cidr }),
       ),
     ]);
-    const of = (direction: "ingress" | "egress") => compile(policies, direction, host, peers);
+    const judged = (subject: End) => ({
+      ingress: compile(policies, "ingress", subject, peers),
+      egress: compile(policies, "egress", subject, peers),
+      audit,
+    });
     this.#now += 10_000;
-    const judged = { ingress: of("ingress"), egress: of("egress"), audit };
-    this.#table.apply(new Map([[layout.policyHost, judged]]), prefixes);
+    const pod = { labels: podLabels, ports: [] };
+    this.#table.apply(
+      new Map([
+        [layout.policyHost, judged(host)],
+        [1, judged(pod)],
+      ]),
+      prefixes,
+    );
   }
 
   freshPort(): number {
@@ -253,6 +264,30 @@ describe("policies about a node, in the kernel", () => {
     node.apply(about(edge, { ingress: [server], egress: [{ toEntities: ["remote-node"] }] }));
     const served = { ...asked, destinationPort: 8080 };
     assert.equal(node.passes("to_netdev", answer(served)), true, "its answer");
+  });
+
+  test("what a pod sends to a server on another node's network is the pod's, also under its node's address", () => {
+    const egress = (...rules: object[]) =>
+      parsePolicy({
+        ...{
+          apiVersion: "cilium.io/v2",
+          kind: "CiliumNetworkPolicy",
+          metadata: { name: "p", namespace: "x" },
+        },
+        spec: { endpointSelector: {}, egress: rules, enableDefaultDeny: { egress: true } },
+      }).policies;
+    const toService = (destinationPort: number, tcpFlags: number) =>
+      packet([at.pod, "10.96.0.6"], destinationPort, { sourcePort: 4_000, tcpFlags });
+    const nodeDeniesAll = about(edge, { egressDeny: [{ toEntities: ["all"] }] });
+    node.apply([...egress({ toEntities: ["world"] })]);
+    assert.equal(node.passes("from_pod", toService(80, tcp.syn)), false);
+    assert.equal(node.passes("from_pod", toService(80, tcp.ack)), false, "nor what comes after");
+    const open = [...egress({ toEntities: ["remote-node"], ...onPort(8080) }), ...nodeDeniesAll];
+    node.apply(open);
+    assert.equal(node.passes("from_pod", toService(80, tcp.syn)), true);
+    assert.equal(node.passes("from_pod", toService(80, tcp.ack)), true);
+    node.apply([...egress({ toEntities: ["remote-node"], ...onPort(80) })]);
+    assert.equal(node.passes("from_pod", toService(80, tcp.ack)), false, "it is the backend's port");
   });
 
   test("rules that deny go first, and what the objects say is the same", () => {

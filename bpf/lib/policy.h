@@ -202,10 +202,14 @@ static __always_inline __be16 judged_port(const struct packet *packet, bool repl
 	return bpf_htons(packet->icmp_type);
 }
 
-// What hosts need to reach each other at all (RFC 4861, RFC 3810): solicitations, advertisements, group membership.
+// What hosts need to have addresses and reach each other at all: solicitations, advertisements, group membership (RFC 4861,
+// RFC 3810), and the answers of DHCPv6, which is asked by multicast (RFC 8415, 7.2).
 static __always_inline bool is_link_upkeep(const struct packet *packet)
 {
 	__u8 type = packet->icmp_type;
+	if (packet->tuple.protocol == IPPROTO_UDP)
+		return is_link_local6(&packet->tuple.source) && packet->tuple.source_port == bpf_htons(547) &&
+		       packet->tuple.destination_port == bpf_htons(546);
 	return packet->tuple.protocol == NEXT_ICMPV6 &&
 	       ((type >= 130 && type <= 137) || type == 143);
 }
