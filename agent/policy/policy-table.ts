@@ -161,7 +161,7 @@ export class PolicyTable {
       contents.set(id, content);
       if (content !== "" && !this.#sets.has(content)) fresh.set(content, policy);
     }
-    this.#makeSets(fresh);
+    this.#makeSets(fresh, new Set(contents.values()));
     const left: (KeptSet | undefined)[] = [];
     for (const [id, { audit }] of endpoints) {
       const set = this.#sets.get(contents.get(id)!);
@@ -245,8 +245,8 @@ export class PolicyTable {
     return number;
   }
 
-  /** Writes what new sets need, tables of ports first. */
-  #makeSets(fresh: ReadonlyMap<string, EndpointPolicy>): void {
+  /** Writes what new sets need, tables of ports first. `contents`: of all sets that will be in force. */
+  #makeSets(fresh: ReadonlyMap<string, EndpointPolicy>, contents: ReadonlySet<string>): void {
     const ports: Entry[] = [];
     const tables: Entry[] = [];
     const madeTables = new Map<string, KeptTable>();
@@ -291,18 +291,34 @@ export class PolicyTable {
       madeSets.set(content, set);
     }
     if (madeSets.size === 0) return;
+    const inForce = [...contents].flatMap((content) => this.#sets.get(content) ?? []);
+    const oldTables = new Set(inForce.flatMap((set) => set.tables));
+    // The next agent writes all of it anew, beside what this one has written.
+    const size = {
+      tables: inForce.reduce((sum, { keys }) => sum + keys.length, tables.length),
+      ports: [...oldTables].reduce((sum, { keys }) => sum + keys.length, ports.length),
+    };
+    this.#requireRoom("policyPorts", 2 * size.ports);
+    this.#requireRoom("policyTables", 2 * size.tables);
     const fits = () =>
       this.#used.ports + ports.length <= this.#maps.policyPorts.capacity &&
       this.#used.tables + tables.length <= this.#maps.policyTables.capacity;
     if (!fits()) this.#awaitRetired();
     this.#requireRoom("policyPorts", this.#used.ports + ports.length);
     this.#requireRoom("policyTables", this.#used.tables + tables.length);
-    this.#maps.policyPorts.setMany(ports);
-    this.#maps.policyTables.setMany(tables);
-    this.#used.ports += ports.length;
-    this.#used.tables += tables.length;
+    // Numbers are used up, and entries counted, also when not all could be written: none may be found under another's number.
     this.#nextSet += madeSets.size;
     this.#nextTable += madeTables.size;
+    this.#used.ports += ports.length;
+    this.#used.tables += tables.length;
+    try {
+      this.#maps.policyPorts.setMany(ports);
+      this.#maps.policyTables.setMany(tables);
+    } catch (error) {
+      const keys = (entries: readonly Entry[]) => entries.map(([key]) => key);
+      this.#retired.push({ at: this.#now(), tables: keys(tables), ports: keys(ports) });
+      throw error;
+    }
     for (const [text, table] of madeTables) this.#tables.set(text, table);
     for (const [content, set] of madeSets) {
       for (const table of set.tables) table.users++;
