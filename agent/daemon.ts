@@ -295,7 +295,7 @@ export class Daemon {
   /** Another layout's programs run until those that take their place know all Services and policies. */
   async #fillMaps({ services, policy }: Modes): Promise<void> {
     await this.#followPolicy(policy);
-    if (policy !== "off") await this.#policy!.whenInForce();
+    if (policy === "enforce") await this.#policy!.whenInForce();
     if (services === "off") return;
     this.#services.setMaps(this.#datapath.serviceMaps);
     this.#services.sync();

@@ -26,6 +26,7 @@ test("an agent with another layout takes over the flows of the one before, and t
   const open = (version: string) => {
     const made = new Datapath({ pinFolder: join(folder, version), objectFolder: buildFile("bpf"), log });
     made.load({});
+    made.takeOverFlows();
     return made;
   };
   const older = open("v1");

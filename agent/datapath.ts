@@ -158,7 +158,6 @@ export class Datapath {
     if (this.loaded && this.#config?.equals(encoded)) return false;
     const next = new Map<string, BpfObject>();
     const pinFolder = join(this.#pinFolder, "maps");
-    const isFirst = !existsSync(pinFolder);
     const mapSizes = this.#mapSizes;
     try {
       for (const object of new Set(this.#programs.map((place) => place.object)))
@@ -175,7 +174,6 @@ export class Datapath {
     this.#config = encoded;
     this.#maps = new Map(mapNames.map((name) => [name, this.#findMap(name)]));
     for (const object of previous.values()) object.close();
-    if (isFirst) this.#takeOverFlows();
     this.#log.info("kernel programs loaded", { objects: [...next.keys()] });
     for (const [map, size] of new Map([...next.values()].flatMap((object) => [...object.keptSizes])))
       this.#log.warn("map keeps the size that it was made with", { map, size, wanted: mapSizes[map] });
@@ -197,8 +195,11 @@ export class Datapath {
     return folders.map((name) => join(root, name));
   }
 
-  /** Flows live on when an agent with another layout follows, as far as theirs is the same. */
-  #takeOverFlows(): void {
+  /**
+   * Flows live on when an agent with another layout follows, as far as theirs is the same. To be called just before the programs
+   * are attached: until then those of the other one make flows.
+   */
+  takeOverFlows(): void {
     for (const folder of this.#olderFolders())
       for (const name of ["sh_nat", "sh_socket_nat", "sh_policy_flows"] as const) {
         const path = join(folder, "maps", name);
@@ -207,7 +208,8 @@ export class Datapath {
         const map = this.map(name);
         const isSame = older.info.keySize === map.info.keySize && older.info.valueSize === map.info.valueSize;
         const entries = isSame ? older.entries() : [];
-        map.setMany(name === "sh_policy_flows" ? entries.map(judgedAnew) : entries);
+        const missing = entries.filter(([key]) => map.get(key) === undefined);
+        map.setMany(name === "sh_policy_flows" ? missing.map(judgedAnew) : missing);
         older.close();
         this.#log.info("flows taken over", { from: path, taken: isSame });
       }

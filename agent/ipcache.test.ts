@@ -48,6 +48,32 @@ const nodes = new Map(
   }),
 );
 
+test("what an agent before knew holds until all is known again", () => {
+  const map = new Memory();
+  const before = new Ipcache(() => map);
+  before.setNodes(nodes);
+  before.setIdentities(
+    new Map([
+      ["10.244.2.7", 300],
+      ["fd10:244:0:2::8", 301],
+    ]),
+    new Map([["172.31.0.3", 6]]),
+  );
+  const known = map.words;
+  const after = new Ipcache(() => map);
+  map.writes = 0;
+  after.setNodes(nodes);
+  assert.deepEqual([map.words, map.writes], [known, 0]);
+  after.setIdentities(new Map([["10.244.2.7", 300]]), new Map([["172.31.0.3", 7]]));
+  assert.deepEqual(
+    map.words
+      .filter((word) => / (30\d|6|7) /.test(word))
+      .map((word) => word.split(" ").slice(0, 2).join(" ")),
+    ["10.244.2.7/128 300", "172.31.0.3/128 7"],
+  );
+  assert.equal(map.held.size, 5);
+});
+
 test("pods go where their node's prefix goes, in both families, and addresses of nodes stay those", () => {
   const map = new Memory();
   const ipcache = new Ipcache(() => map);

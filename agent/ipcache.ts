@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { addressBytes, addressFamily } from "../lib/addresses.ts";
+import { addressBytes, addressFamily, addressText } from "../lib/addresses.ts";
 import { ipcacheEntry, ipcacheKey } from "./datapath-layout.ts";
 import type { BpfMap } from "./libbpf.ts";
 
@@ -26,6 +26,7 @@ export class Ipcache {
   #ofNodes: ReadonlySet<string> = new Set();
   /** What the identities were made from. */
   #given: readonly ReadonlyMap<string, number>[] = [];
+  #isFirst = true;
 
   /** `map` is asked at each use: loading programs again closes the handles of before. */
   constructor(map: () => IpcacheMap) {
@@ -37,13 +38,16 @@ export class Ipcache {
     const lengths = new Set([...entries.values()].map(({ key }) => ipcacheKey.decode(key).prefixLength));
     this.#nodes = entries;
     this.#longestFirst = [...lengths].toSorted((a, b) => b - a);
+    const map = this.#map();
+    const found = map.entries();
+    if (this.#isFirst) this.#takeOver(found);
+    this.#isFirst = false;
     const wanted = new Map(entries);
     for (const text of this.#identities.keys()) {
       const entry = this.#entryOf(text);
       if (entry !== undefined) wanted.set(hexOf(entry.key), entry);
     }
-    const map = this.#map();
-    const present = new Map(map.entries().map(([key, value]) => [hexOf(key), value]));
+    const present = new Map(found.map(([key, value]) => [hexOf(key), value]));
     const isNew = ([hex, { value }]: [string, IpcacheEntry]): boolean => {
       const old = present.get(hex);
       return old === undefined || !Buffer.from(value).equals(old);
@@ -52,6 +56,21 @@ export class Ipcache {
     map.deleteMany(
       [...present.keys()].filter((hex) => !wanted.has(hex)).map((hex) => Buffer.from(hex, "hex")),
     );
+  }
+
+  /** Identities that an agent before has written hold until all are known again: policies that are in force ask for them. */
+  #takeOver(found: readonly (readonly [Uint8Array, Uint8Array])[]): void {
+    const identities = new Map<string, number>();
+    const ofNodes = new Set<string>();
+    for (const [key, value] of found) {
+      const { prefixLength, address } = ipcacheKey.decode(key);
+      const { identity } = ipcacheEntry.decode(value);
+      if (prefixLength !== addressBits || identity === 0) continue;
+      identities.set(addressText(address), identity);
+      if (this.#nodes.has(hexOf(key))) ofNodes.add(addressText(address));
+    }
+    this.#identities = identities;
+    this.#ofNodes = ofNodes;
   }
 
   /**

@@ -23,7 +23,7 @@ import { type CarryingDevice, readOtherNetwork } from "./other-network.ts";
 import { overlayDevice } from "./paths.ts";
 import { reservedIdentities } from "./policy/entities.ts";
 import { ensureSysctls, ephemeralPorts } from "./sysctl.ts";
-import { findUplinks, isNeighbour, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
+import { findUplinks, isNeighbour, linkLocalAddresses, ownAddresses, podMtu, type Uplink } from "./uplink.ts";
 
 /** What the last reconciliation found, for the status. */
 export interface NodeNetworkReport {
@@ -119,6 +119,7 @@ export class NodeReconciler {
     const carried = await readOtherNetwork(others.flatMap(({ podCIDRs }) => podCIDRs));
     const present = ownAddresses();
     const addresses = new Set([...present, ...gateways, ...Object.values(own.addresses)]);
+    const ofLinks = linkLocalAddresses(uplinks);
     const hasMoved = (other: NodeFacts) => modes.podNetwork === "active" && isActive(other.name);
     this.#writeNodeMaps(own, others, {
       addresses,
@@ -130,8 +131,10 @@ export class NodeReconciler {
     if (this.#datapath.hasOlder) {
       await this.#endpoints.publish();
       await this.#beforeTakeover(modes);
+      if (this.#mustAttach) this.#datapath.takeOverFlows();
     }
     if (this.#mustAttach || routing === "vxlan") this.#attachOverlay(tunnelIfindex);
+    publishOwnAddresses(this.#datapath.map("sh_endpoints"), ofLinks, () => false);
     await this.#attachUplinks(uplinks, carried, modes);
     problems.push(...this.#accelerate(uplinks, modes));
     const routes = this.#routes(own, others, uplink, (other, cidr) => {
@@ -149,8 +152,8 @@ export class NodeReconciler {
     );
     if (this.#mustAttach) await this.#endpoints.reconcile();
     this.#mustAttach = false;
-    if (!this.#reconciledOnce)
-      pruneEndpoints(this.#datapath.map("sh_endpoints"), this.#endpoints.list(), addresses);
+    const kept = new Set([...addresses, ...ofLinks]);
+    pruneEndpoints(this.#datapath.map("sh_endpoints"), this.#endpoints.list(), kept);
     this.#reconciledOnce = true;
     this.report = { uplinks, mtu, gateways, addresses: [...addresses], problems };
   }

@@ -65,6 +65,14 @@ export function podMtu(
   return smallest - (options.underlay === "ipv4" ? 50 : 70);
 }
 
+/** The link-local addresses of devices. */
+export function linkLocalAddresses(uplinks: readonly Uplink[]): string[] {
+  const interfaces = networkInterfaces();
+  return uplinks.flatMap(({ name }) =>
+    (interfaces[name] ?? []).map(({ address }) => address).filter((address) => /^fe80:/i.test(address)),
+  );
+}
+
 /** All addresses of the node itself, without loopback and link-local ones. */
 export function ownAddresses(): Set<string> {
   const found = new Set<string>();

@@ -404,6 +404,23 @@ describe("policies in force on two nodes, dual-stack", () => {
     await everyPod({ friend: false, neighbour: true, stranger: false });
     await becomes(`${far} to ${near}`, () => fromNode(far, own, metrics), false);
     await becomes(`${control} to ${near}`, () => fromNode(control, own, metrics), true);
+    // Nor does anybody get in by the address that the link has.
+    const { stdout: shown } = await nodeExec(name, near, [
+      "ip",
+      "-o",
+      "-6",
+      "address",
+      "show",
+      "scope",
+      "link",
+    ]);
+    const { stdout: route } = await nodeExec(name, far, ["ip", "-o", "route", "get", own[0]!]);
+    const device = /dev (\S+)/.exec(route)![1]!;
+    const local = new RegExp(`^\\d+: ${device} +inet6 (fe80:\\S+)/`, "m").exec(shown)![1]!;
+    const byLink = (node: string) => [
+      succeeds(nodeExec(name, node, asks(`${local}%25${device}`, metrics), { allowFailure: true })),
+    ];
+    await becomes("by its link", () => byLink(far), false);
     await becomes("to the stranger", () => fromNode(near, addresses.get("stranger")!, port), false);
     await becomes("to the neighbour", () => fromNode(near, addresses.get("neighbour")!, port), true);
     await becomes("to the friend", () => fromNode(near, addresses.get("friend")!, port), true);
@@ -444,6 +461,7 @@ describe("policies in force on two nodes, dual-stack", () => {
     await cluster.kubectl(["delete", "ciliumclusterwidenetworkpolicy", "host"]);
     await becomes("to the neighbour", () => fromNode(near, addresses.get("neighbour")!, port), true);
     await everyPod(everyone);
+    await becomes("by its link", () => byLink(far), true);
     await becomes("to the stranger", () => fromNode(near, addresses.get("stranger")!, port), true);
   });
 
