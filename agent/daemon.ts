@@ -29,8 +29,8 @@ import { type NodeFacts, nodeAddresses, nodeFacts } from "./node-model.ts";
 import { NodeReconciler } from "./node-reconciler.ts";
 import { buildFile, cniConfFile, endpointFolder, pinRoot, socketPath } from "./paths.ts";
 import { visibleNetns } from "./pod-link.ts";
-import type { PolicyLayer, PolicyReport } from "./policy/policy-layer.ts";
-import { namedPod, noPolicies, viewEndpoint } from "./policy/policy-views.ts";
+import type { PolicyLayer } from "./policy/policy-layer.ts";
+import { namedPod, noPolicies, type PolicyReport, policiesOff, viewEndpoint } from "./policy/policy-views.ts";
 import { ProblemEvents } from "./problem-events.ts";
 import { ServiceController } from "./service-controller.ts";
 import { eventOfService } from "./service-events.ts";
@@ -42,6 +42,8 @@ import { SocketCloser } from "./socket-closer.ts";
 import { type NodeStatusReport, reportOf } from "./status-report.ts";
 
 const resyncMs = 30_000;
+/** What the node tells of its policies is written seldom in large clusters: so long after the last write, for each node. */
+const accountPauseMs = 20;
 
 export interface DaemonOptions {
   config: AgentConfig;
@@ -84,6 +86,9 @@ export class Daemon {
   #serviceError: string | undefined;
   #cniInstalled = false;
   #reported = "";
+  /** The same without the account of policies, and when that was. */
+  #reportedWithout = "";
+  #reportedMs = 0;
 
   constructor(options: DaemonOptions) {
     const { client, nodeName, log } = options;
@@ -315,14 +320,19 @@ export class Daemon {
     if (fresh.length > 0) this.#policy?.forgetDenials(new Set(fresh.flatMap(nodeAddresses)));
   }
 
-  /** What policies need takes memory, and is loaded when the first is to be judged. */
+  /**
+   * What policies need takes memory, and is loaded when the first is to be judged; also where the agent before did so, for what
+   * policies themselves say of this node.
+   */
   async #followPolicy(mode: Modes["policy"]): Promise<void> {
-    if (mode === "off" && this.#policy === undefined) return;
+    const { mode: before = "off" } =
+      this.#shuntNodes.get(this.#options.nodeName)?.status?.layers?.policy ?? {};
+    if (mode === "off" && before === "off" && this.#policy === undefined) return;
     if (this.#policy === undefined) {
       const { PolicyLayer: Layer } = await import("./policy/policy-layer.ts");
       const { client, nodeName, log } = this.#options;
       this.#policy = new Layer({
-        ...{ client, nodeName, log, ...this.#sources, nodes: this.#nodes },
+        ...{ client, nodeName, log, ...this.#sources, nodes: this.#nodes, shuntNodes: this.#shuntNodes },
         identityLabels: this.#options.config.identityLabels,
         datapath: this.#datapath,
         endpoints: this.#endpoints,
@@ -409,10 +419,8 @@ export class Daemon {
 
   get #policyReport(): PolicyReport {
     const { policy: asked } = this.#modes;
-    const none = { mode: "off", policies: 0, pods: 0, audited: undefined, invalid: [] } as const;
-    return (
-      this.#policy?.report ?? { ...none, problem: asked === "off" ? undefined : "policies are not read yet" }
-    );
+    const problem = asked === "off" ? undefined : "policies are not read yet";
+    return this.#policy?.report ?? { ...policiesOff, problem };
   }
 
   async #writeStatus(): Promise<void> {
@@ -423,11 +431,19 @@ export class Daemon {
     const text = JSON.stringify(report);
     await this.#serviceEvents.tell(this.#services.problems.map(eventOfService));
     if (text === this.#reported) return;
+    const pauseMs = this.#reportedMs + accountPauseMs * this.#nodes.items.size - performance.now();
+    const textWithout = JSON.stringify(report, (key, value) => (key === "account" ? null : value));
+    if (textWithout === this.#reportedWithout && pauseMs > 0) {
+      setTimeout(() => this.#statusWork.trigger(), pauseMs).unref();
+      return;
+    }
     const previous: Condition[] = object.status?.conditions ?? [];
     const conditions = stampConditions(report.conditions, previous, new Date());
     const status = { ...report, conditions, startedAt: this.#startedAt.toISOString() };
     await client.patch(`${shuntNodes(nodeName)}/status`, "merge", { status });
     this.#reported = text;
+    this.#reportedWithout = textWithout;
+    this.#reportedMs = performance.now();
   }
 
   async #servicesInMaps(filter: ServiceFilter): Promise<ServiceView[] | undefined> {

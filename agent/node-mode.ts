@@ -33,7 +33,7 @@ export const routesServices = (modes: Modes): boolean =>
 
 export interface Condition {
   type: string;
-  status: "True" | "False";
+  status: "True" | "False" | "Unknown";
   reason: string;
   message: string;
   lastTransitionTime?: string;

@@ -5,7 +5,7 @@ import type { Modes } from "./config.ts";
 import type { AttachmentReport } from "./datapath.ts";
 import type { Condition } from "./node-mode.ts";
 import type { NodeNetworkReport } from "./node-reconciler.ts";
-import type { PolicyReport } from "./policy/policy-layer.ts";
+import type { PolicyReport } from "./policy/policy-views.ts";
 import type { ServiceProblem } from "./service-table.ts";
 
 /** Most of them that the status tells. */
@@ -94,6 +94,7 @@ export function reportOf(state: AgentState): NodeStatusReport {
         policies: state.policy.mode === "off" ? null : state.policy.policies,
         pods: state.policy.mode === "off" ? null : state.policy.pods,
         audited: state.policy.audited ?? null,
+        account: state.policy.account ?? null,
         reason: state.policy.problem ?? null,
       },
       security: { mode: "off", reason: notBuilt(modes.security === "enforce", "security") },

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../lib/kube.ts";
+import { isConflict } from "../lib/kube-errors.ts";
+import { objectKey } from "../lib/kube-informer.ts";
 import type { KubeObject } from "../lib/kube-object.ts";
+import { hasStatus, isInForceType, policyResources } from "../lib/policy-schema.ts";
 import type { Step } from "../lib/steps.ts";
 import { waitFor } from "../lib/wait.ts";
 import { manifestPath } from "./install.ts";
@@ -58,6 +61,7 @@ export function uninstallSteps(): Step<UninstallContext>[] {
             (await Promise.all(paths.map((path) => kube.find(path)))).every((found) => found === undefined),
           { timeoutMs: 60_000 },
         );
+        await takeBackStatuses(kube);
         await kube.deleteIfExists(configMap(recordName));
         const left = kept.length === 0 ? "" : `; ${kept.join(", ")} left, as there are policies`;
         return `${removed.filter(Boolean).length} removed${left}`;
@@ -79,6 +83,37 @@ async function ownPolicyDefinitions(kube: KubeClient): Promise<{ unused: KubeObj
     else kept.push(object.metadata.name!);
   }
   return { unused, kept };
+}
+
+/** Policies that stay do not say any more where they are in force. */
+async function takeBackStatuses(kube: KubeClient): Promise<void> {
+  for (const [kind, { apiVersion, plural }] of Object.entries(policyResources)) {
+    if (!hasStatus(kind)) continue;
+    const found = await kube.find(resourcePath(apiVersion, plural));
+    for (const { metadata } of (found?.items ?? []) as KubeObject[]) {
+      const path = resourcePath(apiVersion, plural, metadata.namespace, metadata.name);
+      await waitFor(`the status of ${kind} ${objectKey({ metadata })}`, () => takeBackStatus(kube, path), {
+        timeoutMs: 10_000,
+      });
+    }
+  }
+}
+
+/** False when somebody else has just written the object. */
+async function takeBackStatus(kube: KubeClient, path: string): Promise<boolean> {
+  const object = await kube.find(path);
+  const said: unknown = object?.status?.conditions;
+  if (!Array.isArray(said)) return true;
+  const conditions = said.filter((one) => !isInForceType(String(one?.type)));
+  if (conditions.length === said.length) return true;
+  const { resourceVersion } = object!.metadata;
+  try {
+    await kube.patch(`${path}/status`, "merge", { metadata: { resourceVersion }, status: { conditions } });
+  } catch (error) {
+    if (isConflict(error)) return false;
+    throw error;
+  }
+  return true;
 }
 
 async function cleanNodes(

@@ -195,6 +195,16 @@ export const policyResources: Record<PolicyKind, { apiVersion: string; plural: s
   },
 };
 
+/** Kinds with a status: all but NetworkPolicy. */
+export const hasStatus = (kind: string | undefined): kind is PolicyKind =>
+  kind !== "NetworkPolicy" && Object.hasOwn(policyResources, kind ?? "");
+
+/** The condition that says whether a policy is in force on all nodes, and those that say so of one node each. */
+export const inForceType = "InForce";
+export const inForceTypeOn = (node: string): string => `${inForceType}-On-${node}`;
+export const isInForceType = (type: string): boolean =>
+  type === inForceType || type.startsWith(inForceTypeOn(""));
+
 /** The same schema for JSON Schema validators, which refuses fields that it does not name. */
 export function strictSchema(schema: JsonSchema): JsonSchema {
   const { "x-kubernetes-preserve-unknown-fields": open, "x-kubernetes-int-or-string": _, ...rest } = schema;

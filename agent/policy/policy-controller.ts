@@ -19,6 +19,7 @@ import {
   labelsOfIdentity,
   usualLabels,
 } from "./identity.ts";
+import { accountOf } from "./in-force.ts";
 import type { LastValid, PolicyVersions } from "./last-valid.ts";
 import { type Labels, type Parsed, type Policy, pathText } from "./model.ts";
 import {
@@ -33,6 +34,7 @@ import {
 import { type Identity, PeerIndex, type ServicesPeer, sameSet } from "./peer-index.ts";
 import { PolicyIndex } from "./policy-index.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
+import type { PolicyAccount } from "./policy-views.ts";
 import { isPolicy, parsePolicy } from "./validate.ts";
 import { type IdentityChange, type Workload, Workloads } from "./workloads.ts";
 
@@ -125,6 +127,14 @@ export class PolicyController {
   #problems: readonly PolicyProblem[] = [];
   #namespaceProblems: readonly PolicyProblem[] = [];
   #size: { policies: number; pods: number } | undefined;
+  /** The account, and the policies that it is of. */
+  #accounted:
+    | {
+        applied: ReadonlyMap<string, readonly Policy[]>;
+        inForce: ReadonlyMap<string, readonly Policy[]>;
+        account: PolicyAccount;
+      }
+    | undefined;
 
   constructor(options: {
     informers: PolicyInformers;
@@ -192,17 +202,31 @@ export class PolicyController {
     return this.#size;
   }
 
-  /** All policy objects, as of the last `sync`; undefined until all was read. */
+  /** All policy objects, as of the last `sync` where there are maps; undefined until all was read. */
   states(): PolicyState[] | undefined {
-    if (this.#size === undefined) return undefined;
-    return this.#informers.policies.flatMap((informer) =>
+    const { policies } = this.#informers;
+    const isOff = this.#table === undefined;
+    if (isOff ? policies.some(({ synced }) => !synced) : this.#size === undefined) return undefined;
+    return policies.flatMap((informer) =>
       informer.list().flatMap((object): PolicyState[] => {
-        const parsed = this.#parsed.get(object);
+        const parsed = this.#parsed.get(object) ?? (isOff ? parsePolicy(object) : undefined);
         if (parsed === undefined) return [];
+        this.#parsed.set(object, parsed);
         const judgedBy = this.#applied.get(uidOf(object));
         return [{ object, problem: problemOf(parsed), judgedBy, inForce: judgedBy === parsed.policies }];
       }),
     );
+  }
+
+  /** What the node tells of its policies, as of the last `sync`; undefined until all was read. */
+  account(): PolicyAccount | undefined {
+    if (this.#size === undefined) return undefined;
+    const { applied, inForce } = this.#accounted ?? {};
+    if (this.#accounted === undefined || applied !== this.#applied || inForce !== this.#inForce)
+      this.#accounted = {
+        ...{ applied: this.#applied, inForce: this.#inForce, account: accountOf(this.states() ?? []) },
+      };
+    return this.#accounted.account;
   }
 
   /** What policies know of the node itself, as of the last `sync`. */

@@ -2,6 +2,7 @@
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { forgetManagers, Informer } from "../../lib/kube-informer.ts";
+import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Logger } from "../../lib/log.ts";
 import { policyResources } from "../../lib/policy-schema.ts";
 import { sleep } from "../../lib/wait.ts";
@@ -16,10 +17,11 @@ import { policyFile } from "../paths.ts";
 import { type DenialView, denialText, forgetDenials, readDenials } from "./denials.ts";
 import { IdentityAllocator } from "./identity.ts";
 import { IdentityCollector } from "./identity-collector.ts";
+import { NodeWords, wordsOfNodes } from "./in-force.ts";
 import { LastValid } from "./last-valid.ts";
 import { type LiveTrace, type TraceRequest, traceMaps } from "./live-trace.ts";
 import { hostName } from "./node-peers.ts";
-import { type EndpointJudgement, PolicyController, type PolicyProblem } from "./policy-controller.ts";
+import { type EndpointJudgement, PolicyController } from "./policy-controller.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
 import {
   type EndpointView,
@@ -27,6 +29,8 @@ import {
   type NodePolicies,
   namedPod,
   noPolicies,
+  type PolicyReport,
+  policiesOff,
   viewEndpoint,
   viewPolicy,
 } from "./policy-views.ts";
@@ -41,20 +45,6 @@ const identities = (name?: string): string =>
 const auditMs = 10_000;
 /** Most of it that the report tells. */
 const mostExamples = 10;
-
-/** What is in force on a node. */
-export interface PolicyReport {
-  mode: Modes["policy"];
-  /** Policies that are about any pod, and pods of this node that one is about. */
-  policies: number;
-  pods: number;
-  /** What would be denied if policies were enforced; undefined unless they are audited, for all pods or some. */
-  audited: { count: number; examples: readonly string[] } | undefined;
-  /** Policies that are not in force, as they cannot be used. */
-  invalid: readonly PolicyProblem[];
-  /** Why not all is as it should be. */
-  problem: string | undefined;
-}
 
 /** All that an agent needs to judge packets, from the moment when its node is told to. */
 export class PolicyLayer {
@@ -82,6 +72,7 @@ export class PolicyLayer {
     endpoints: EndpointManager;
     ipcache: Ipcache;
     nodes: Informer;
+    shuntNodes: Informer;
     services: Informer;
     slices: Informer;
     onError: (part: string) => void;
@@ -89,7 +80,7 @@ export class PolicyLayer {
     onReport: () => void;
   }) {
     this.#onReport = options.onReport;
-    const { client, nodeName, identityLabels, log, nodes, services, slices } = options;
+    const { client, nodeName, identityLabels, log, nodes, shuntNodes, services, slices } = options;
     this.#datapath = options.datapath;
     this.#endpoints = options.endpoints;
     this.#ipcache = options.ipcache;
@@ -120,8 +111,13 @@ export class PolicyLayer {
     this.#statuses = new PolicyStatuses({
       ...{ client, nodeName, log, nodeCount: () => nodes.items.size, onError: options.onError },
       states: () => this.#controller.states(),
+      nodeWords: () => new NodeWords(wordsOfNodes(nodes, shuntNodes), this.#controller.account()?.read ?? ""),
     });
     for (const one of policies) one.onChange(() => this.#statuses.trigger());
+    shuntNodes.onChange(({ object, previous }) => {
+      const told = (one?: KubeObject) => JSON.stringify(one?.status?.layers?.policy);
+      if (told(object) !== told(previous)) this.#statuses.trigger();
+    });
     this.#collector = new IdentityCollector({
       ...{ client, nodeName, log, nodeCount: () => nodes.items.size, onError: options.onError },
       list: () => numbers.list(),
@@ -132,13 +128,13 @@ export class PolicyLayer {
 
   /** What is in force, and what is not. */
   get report(): PolicyReport {
-    const none = { policies: 0, pods: 0 };
-    if (this.#mode === "off")
-      return { mode: "off", ...none, audited: undefined, invalid: [], problem: undefined };
+    if (this.#mode === "off") return policiesOff;
     const { size, problems } = this.#controller;
     const problem = this.#error ?? (size === undefined ? "policies are not read yet" : undefined);
     const audited = problem === undefined && this.#controller.isAuditing ? this.#audited : undefined;
-    return { mode: this.#mode, ...(size ?? none), audited, invalid: problems, problem };
+    const account = this.#controller.account();
+    const { policies, pods } = size ?? { policies: 0, pods: 0 };
+    return { mode: this.#mode, policies, pods, audited, invalid: problems, account, problem };
   }
 
   /** What the kernel's maps say about a connection of a pod of this node. */
@@ -301,11 +297,11 @@ export class PolicyLayer {
       this.#mode === "off" ? undefined : this.#datapath.policyMaps,
       this.#mode === "audit",
     );
+    this.#statuses.trigger();
     const found = this.#controller.sync(this.#endpoints.list());
     if (found === undefined) return undefined;
     this.#endpoints.setIdentities(found.own);
     this.#ipcache.setIdentities(found.elsewhere, found.nodes);
-    this.#statuses.trigger();
     return found.own;
   }
 }

@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { policyDefinitions } from "../../installer/manifests.ts";
+import { isDeepStrictEqual } from "node:util";
+import { customResourceDefinitions, policyDefinitions } from "../../installer/manifests.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { Informer } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
@@ -14,6 +15,8 @@ import { sleep, waitFor } from "../../lib/wait.ts";
 import { make } from "../../migrate/compare/testing.ts";
 import { connectWith, credentialsOf } from "../../migrate/engine/testing.ts";
 import { startTestApiServer, type TestApiServer } from "../../test/clusters/sandbox/apiserver/testing.ts";
+import { createShuntNode, shuntNodes } from "../node-mode.ts";
+import { accountOf, NodeWords, wordsOfNodes } from "./in-force.ts";
 import { pathText } from "./model.ts";
 import type { PolicyState } from "./policy-controller.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
@@ -33,8 +36,13 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "shunt-policy-status-"));
   server = await startTestApiServer({ dataDir: folder });
   kube = connectWith(credentialsOf(server.kubeconfig));
-  for (const definition of policyDefinitions()) await make(kube, definition);
-  await waitFor("the kinds", async () => (await kube.find(cilium())) !== undefined, { timeoutMs: 10_000 });
+  for (const definition of [...policyDefinitions(), ...customResourceDefinitions()])
+    await make(kube, definition);
+  await waitFor(
+    "the kinds",
+    async () => (await kube.find(cilium())) !== undefined && (await kube.find(shuntNodes())) !== undefined,
+    { timeoutMs: 10_000 },
+  );
   stop = new AbortController();
   agents = [];
   running = [];
@@ -59,6 +67,20 @@ interface Agent {
   events: string[];
 }
 
+/** What a node knows that judges packets by the policies of these informers. */
+const statesOf = (informers: readonly Informer[], knewBefore = false): PolicyState[] =>
+  informers.flatMap((informer) => informer.list().map((object) => stateOf(object, knewBefore)));
+
+function stateOf(object: KubeObject, knewBefore: boolean): PolicyState {
+  const { problems, policies } = parsePolicy(object);
+  // The API server takes no NetworkPolicy that is wrong: one with fields of later times is played.
+  if (object.kind === "NetworkPolicy")
+    return { object, problem: "spec.later: there is no such field", judgedBy: undefined, inForce: false };
+  if (problems.length === 0) return { object, problem: undefined, judgedBy: policies, inForce: true };
+  const problem = problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; ");
+  return { object, problem, judgedBy: knewBefore ? [] : undefined, inForce: false };
+}
+
 /** `knewBefore`: whether an earlier version of an object is in force on the node. */
 function startAgent(nodeName: string, knewBefore = false): Agent {
   const client = connectWith(credentialsOf(server.kubeconfig));
@@ -75,20 +97,15 @@ function startAgent(nodeName: string, knewBefore = false): Agent {
     new Informer(client, resourcePath("policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies"), log),
     new Informer(client, resourcePath("networking.k8s.io/v1", "networkpolicies"), log),
   ];
-  const stateOf = (object: KubeObject): PolicyState => {
-    const { problems, policies } = parsePolicy(object);
-    // The API server takes no NetworkPolicy that is wrong: one with fields of later times is played.
-    if (object.kind === "NetworkPolicy")
-      return { object, problem: "spec.later: there is no such field", judgedBy: undefined, inForce: false };
-    if (problems.length === 0) return { object, problem: undefined, judgedBy: policies, inForce: true };
-    const problem = problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join("; ");
-    return { object, problem, judgedBy: knewBefore ? [] : undefined, inForce: false };
-  };
+  const nodes = new Informer(client, resourcePath("v1", "nodes"), log);
+  const told = new Informer(client, shuntNodes(), log);
   agent.statuses = new PolicyStatuses({
     ...{ client, nodeName, nodeCount: () => 2, log },
-    states: () => informers.flatMap((informer) => informer.list().map(stateOf)),
+    states: () => statesOf(informers, knewBefore),
+    nodeWords: () =>
+      new NodeWords(wordsOfNodes(nodes, told), accountOf(statesOf(informers, knewBefore)).read),
   });
-  for (const informer of informers) {
+  for (const informer of [...informers, nodes, told]) {
     informer.onChange(() => agent.statuses.trigger());
     running.push(informer.run(stop.signal));
   }
@@ -234,4 +251,123 @@ test("a NetworkPolicy that cannot be used gets one Event, whatever the number of
     ["Warning", "NotInForce", "NetworkPolicy", "odd"],
   );
   assert.equal(event!.message, "spec.later: there is no such field");
+});
+
+/** Conditions about nodes, by what comes behind InForce-On-; that of all nodes by nothing. */
+const onNodes = async (): Promise<Record<string, string>> =>
+  Object.fromEntries(
+    (await conditions())
+      .filter(({ type }) => type.startsWith("InForce"))
+      .map(({ type, status, reason, message }) => [
+        type.replace(/^InForce(-On-)?/, ""),
+        `${status} ${reason}: ${message}`,
+      ]),
+  );
+const say = (expected: Record<string, string>) =>
+  waitFor(
+    `the policy to say ${JSON.stringify(expected)}`,
+    async () => {
+      const found = await onNodes();
+      if (isDeepStrictEqual(found, expected)) return true;
+      lastSeen = found;
+      return false;
+    },
+    { timeoutMs: 15_000, intervalMs: 50 },
+  ).catch((error) => {
+    throw new Error(`${error.message}; it says ${JSON.stringify(lastSeen)}`);
+  });
+let lastSeen: unknown;
+
+test("a policy says on which nodes it is in force, and why not on others", async () => {
+  const names = ["a", "b"];
+  for (const name of names) {
+    await kube.create(resourcePath("v1", "nodes"), {
+      ...{ apiVersion: "v1", kind: "Node", metadata: { name } },
+    });
+    await createShuntNode(kube, name);
+  }
+  /** What a node tells: the objects as they are, unless something else is said. */
+  const tell = async (node: string, more: object = {}) => {
+    const items = (await kube.list(cilium())).items;
+    const account = accountOf(
+      items.map((object) => stateOf({ kind: "CiliumNetworkPolicy", ...object }, false)),
+    );
+    const policy = { mode: "enforce", reason: null, account, ...more };
+    await kube.patch(`${shuntNodes(node)}/status`, "merge", { status: { layers: { policy } } });
+  };
+  for (const name of names) startAgent(name);
+  await kube.create(cilium(), cnp(right));
+  await tell("a");
+  await tell("b", { account: { read: "earlier", notInForce: [], more: 0 } });
+  const all = { "": "True OnAllNodes: generation 1: enforced on 2 of 2 nodes" };
+  const [a, b] = names.map((name) => ({ [name]: "True Enforced: generation 1" }));
+  // Who is late is waited for.
+  await becomes("True");
+  assert.deepEqual(await onNodes(), {});
+  await say({
+    "": "Unknown Pending: generation 1: enforced on 1 of 2 nodes; not on b (Pending)",
+    ...a,
+    b: "Unknown Pending: generation 1: the node's agent has not told yet that it knows it",
+  });
+  await tell("b");
+  await say({ ...all, ...a, ...b });
+
+  await tell("b", { mode: "audit" });
+  await say({
+    "": "False NotOnAllNodes: generation 1: enforced on 1 of 2 nodes; not on b (Audited)",
+    ...a,
+    b: "False Audited: generation 1: policies are only audited on this node",
+  });
+  await tell("b", { mode: "off", account: null });
+  await say({
+    "": "False NotOnAllNodes: generation 1: enforced on 1 of 2 nodes; not on b (Off)",
+    ...a,
+    b: "False Off: generation 1: policies are off on this node",
+  });
+  await tell("b");
+  await say({ ...all, ...a, ...b });
+
+  // A node that knows other versions is known to enforce this one still; and so while its agent starts.
+  await tell("b", { account: { read: "later", notInForce: [], more: 0 } });
+  await tell("a", { mode: "off", reason: "policies are not read yet", account: null });
+  await settled();
+  await settled();
+  await say({ ...all, ...a, ...b });
+
+  await tell("a");
+  const before = written();
+  await change(wrong);
+  await Promise.all(names.map((name) => tell(name)));
+  const why = "spec.ingress[0].fromEntities[0]: ";
+  await waitFor(
+    "the reason",
+    async () => (await onNodes()).a?.startsWith(`False NotInForce: generation 2: ${why}`),
+    { timeoutMs: 10_000 },
+  );
+  await settled();
+  // One for validity, one for the nodes; the test's own answers may come between.
+  assert.ok(written() - before <= 3, `${written() - before} writes`);
+
+  await kube.delete(resourcePath("v1", "nodes", undefined, "b"));
+  await change(right);
+  await tell("a");
+  await say({
+    "": "True OnAllNodes: generation 3: enforced on 1 of 1 nodes",
+    a: "True Enforced: generation 3",
+  });
+});
+
+test("of many nodes only those are told one by one where it is not in force", () => {
+  const object = { ...cnp(right), metadata: { name: "web", uid: "1", generation: 7 } } as KubeObject;
+  const state = stateOf(object, false);
+  const account = accountOf([state]);
+  const words = Array.from({ length: 1_000 }, (_, index) => ({
+    ...{ node: `n${index}`, mode: index < 60 ? ("audit" as const) : ("enforce" as const) },
+    ...{ problem: undefined, account },
+  }));
+  const said = new NodeWords(words, account.read).conditions(state, [], false)!;
+  assert.equal(said.length, 51);
+  const names = Array.from({ length: 10 }, (_, index) => `n${index} (Audited)`).join(", ");
+  assert.equal(said[0]!.message, `generation 7: enforced on 940 of 1000 nodes; not on ${names} and 50 more`);
+  assert.ok(said.slice(1).every(({ reason }) => reason === "Audited"));
 });

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// What policy objects themselves say about their validity, which is the same on every node.
+// What policy objects themselves say: whether they are valid, which is the same on every node, and where they are in force.
 import { createHash } from "node:crypto";
 import { errorMessage } from "../../lib/errors.ts";
 import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { isConflict } from "../../lib/kube-errors.ts";
 import type { Logger } from "../../lib/log.ts";
-import { type PolicyKind, policyResources } from "../../lib/policy-schema.ts";
+import { hasStatus, isInForceType, type PolicyKind, policyResources } from "../../lib/policy-schema.ts";
 import { Coalesced } from "../coalesce.ts";
 import { type Condition, stampConditions } from "../node-mode.ts";
 import { type ObjectProblem, ProblemEvents } from "../problem-events.ts";
+import type { NodeWords } from "./in-force.ts";
 import type { PolicyState } from "./policy-controller.ts";
-
-/** Kinds with a status: all but NetworkPolicy. */
-const hasStatus = (kind: string | undefined): kind is PolicyKind =>
-  kind !== "NetworkPolicy" && Object.hasOwn(policyResources, kind ?? "");
 
 /** Nobody writes sooner; then nodes do so one after the other, if nobody has. */
 const firstMs = 200;
 const perNodeMs = 200;
 const mostSpreadMs = 30_000;
+/** What many nodes tell is written seldom: so long after the last write, for each node. */
+const pausePerNodeMs = 20;
+/** So long after a change nodes are waited for that have not told whether it is in force. */
+const waitForNodesMs = 3_000;
 /** Where somebody else insists on another status, and after a failure, the pause doubles. */
 const pauseMs = 1_000;
 const mostPauseMs = { setbacks: 600_000, failures: 60_000 } as const;
@@ -31,8 +32,13 @@ const keptText = " (the version before it stays in force on nodes that knew it)"
 interface Pending {
   /** What it says, of which generation. */
   text: string;
+  generation: number | undefined;
+  /** When this generation was first seen. */
+  sinceMs: number;
   /** When this node writes it; undefined while that is not needed. */
   dueMs: number | undefined;
+  /** Until when it waits for nodes; undefined: for none. */
+  waitsUntilMs: number | undefined;
   /** The version of the object that was looked at last, and the one that this node has written upon. */
   seen: string | undefined;
   written?: string | undefined;
@@ -41,13 +47,17 @@ interface Pending {
   failures: number;
 }
 
-/** Keeps the condition Valid of objects right; of NetworkPolicies, which have no status, an Event tells what is wrong. */
+/**
+ * Keeps the conditions of objects right: Valid, and InForce for all nodes and each. Of NetworkPolicies, which have no status, an
+ * Event tells what is wrong.
+ */
 export class PolicyStatuses {
   readonly #client: KubeClient;
   readonly #nodeName: string;
   readonly #nodeCount: () => number;
   readonly #log: Logger;
   readonly #states: () => readonly PolicyState[] | undefined;
+  readonly #nodeWords: () => NodeWords;
   readonly #events: ProblemEvents;
   readonly #work: Coalesced;
   readonly #pending = new Map<string, Pending>();
@@ -60,14 +70,17 @@ export class PolicyStatuses {
     log: Logger;
     /** All policy objects; undefined: nothing can be said now. */
     states: () => readonly PolicyState[] | undefined;
+    /** What nodes tell of them. */
+    nodeWords: () => NodeWords;
     onError?: (part: string) => void;
   }) {
-    const { client, nodeName, nodeCount, log, states } = options;
+    const { client, nodeName, nodeCount, log, states, nodeWords } = options;
     this.#client = client;
     this.#nodeName = nodeName;
     this.#nodeCount = nodeCount;
     this.#log = log;
     this.#states = states;
+    this.#nodeWords = nodeWords;
     this.#events = new ProblemEvents(client);
     const onError = options.onError ?? (() => undefined);
     this.#work = new Coalesced("policy status", () => this.#round(), { log, delayMs: 50, onError });
@@ -87,46 +100,55 @@ export class PolicyStatuses {
     clearTimeout(this.#timer);
     const states = this.#states();
     if (states === undefined) return;
-    const due = this.#findDue(states);
-    await Promise.all(due.slice(0, mostAtOnce).map((state) => this.#write(state)));
+    const due = this.#findDue(states, this.#nodeWords());
+    await Promise.all(due.slice(0, mostAtOnce).map((one) => this.#write(one)));
     await this.#events.tell(states.flatMap(eventOf));
     const next = Math.min(
-      ...[...this.#pending.values()].map(({ dueMs }) => dueMs ?? Number.POSITIVE_INFINITY),
+      ...[...this.#pending.values()].map(({ dueMs, waitsUntilMs }) =>
+        Math.min(dueMs ?? Number.POSITIVE_INFINITY, waitsUntilMs ?? Number.POSITIVE_INFINITY),
+      ),
     );
     if (next !== Number.POSITIVE_INFINITY)
       this.#timer = setTimeout(() => this.trigger(), Math.max(0, next - performance.now())).unref();
   }
 
   /** Those that are not right for so long that it is this node's turn, in an order of this node's own. */
-  #findDue(states: readonly PolicyState[]): PolicyState[] {
+  #findDue(states: readonly PolicyState[], words: NodeWords): Wanted[] {
     const now = performance.now();
     const seen = new Set<string>();
-    const due = states.filter((state) => {
+    const due = states.flatMap((state): Wanted[] => {
       const { kind, metadata } = state.object;
-      if (!hasStatus(kind)) return false;
-      const uid = metadata.uid ?? "";
+      if (!hasStatus(kind)) return [];
+      const { uid = "", generation, resourceVersion } = metadata;
       seen.add(uid);
-      const text = `${metadata.generation} ${conditionOf(state).message}`;
       const known = this.#pending.get(uid);
-      const fresh = { text, dueMs: undefined, seen: metadata.resourceVersion, setbacks: 0, failures: 0 };
-      const pending: Pending = known?.text === text ? known : fresh;
+      const sinceMs = known !== undefined && known.generation === generation ? known.sinceMs : now;
+      const waitsUntilMs = sinceMs + waitForNodesMs;
+      const said = conditionsOf(state.object.status);
+      const ofNodes = words.conditions(state, said, now < waitsUntilMs);
+      const wanted = { state, conditions: [validityOf(state), ...(ofNodes ?? said.filter(isOfNodes))] };
+      const text = `${generation} ${JSON.stringify(wanted.conditions.map(({ status, message }) => [status, message]))}`;
+      const isNew = known?.text !== text;
+      const pending: Pending = {
+        ...{ dueMs: undefined, written: undefined, ...known, text, generation, sinceMs },
+        ...{ seen: resourceVersion, waitsUntilMs: ofNodes === undefined ? waitsUntilMs : undefined },
+        ...(isNew ? { setbacks: 0, failures: 0 } : {}),
+      } as Pending;
       this.#pending.set(uid, pending);
-      const isSeen = pending.seen === metadata.resourceVersion;
-      pending.seen = metadata.resourceVersion;
-      if (isRight(state) || pending.written === metadata.resourceVersion) {
+      if (isRight(wanted) || pending.written === resourceVersion) {
         pending.dueMs = undefined;
-        return false;
+        return [];
       }
-      if (!isSeen) {
-        pending.setbacks++;
+      if (known !== undefined && known.seen !== resourceVersion) {
+        if (!isNew) pending.setbacks++;
         pending.dueMs = undefined;
       }
       pending.dueMs ??= now + this.#delayMs(uid, pending);
-      return pending.dueMs <= now;
+      return pending.dueMs <= now ? [wanted] : [];
     });
     for (const uid of this.#pending.keys()) if (!seen.has(uid)) this.#pending.delete(uid);
-    const dueMs = ({ object }: PolicyState): number =>
-      this.#pending.get(object.metadata.uid ?? "")?.dueMs ?? 0;
+    const dueMs = ({ state }: Wanted): number =>
+      this.#pending.get(state.object.metadata.uid ?? "")?.dueMs ?? 0;
     return due.toSorted((a, b) => dueMs(a) - dueMs(b));
   }
 
@@ -134,23 +156,25 @@ export class PolicyStatuses {
   #delayMs(uid: string, pending: Pending): number {
     const hash = createHash("sha256").update(`${this.#nodeName} ${uid}`).digest().readUInt32BE(0);
     const spread = Math.min(mostSpreadMs, perNodeMs * this.#nodeCount());
+    const first = Math.max(firstMs, Math.min(mostSpreadMs, pausePerNodeMs * this.#nodeCount()));
     const pauses = (["setbacks", "failures"] as const).map((why) =>
-      pending[why] === 0 ? firstMs : Math.min(mostPauseMs[why], pauseMs * 2 ** (pending[why] - 1)),
+      pending[why] === 0 ? first : Math.min(mostPauseMs[why], pauseMs * 2 ** (pending[why] - 1)),
     );
     return Math.max(...pauses) + (hash / 2 ** 32) * spread;
   }
 
-  async #write(state: PolicyState): Promise<void> {
+  async #write({ state, conditions: wanted }: Wanted): Promise<void> {
     const { kind, metadata, status } = state.object;
     const { apiVersion, plural } = policyResources[kind as PolicyKind];
     const { name, namespace, uid = "", resourceVersion } = metadata;
     const pending = this.#pending.get(uid)!;
-    const before = conditionsOf(status);
-    const condition = conditionOf(state);
-    const [stamped] = stampConditions([condition], before as Condition[], new Date());
-    const conditions = before.some(({ type }) => type === condition.type)
-      ? before.map((one) => (one.type === condition.type ? stamped : one))
-      : [...before, stamped];
+    const before = conditionsOf(status) as Condition[];
+    const stamped = stampConditions(wanted as Condition[], before, new Date());
+    const ownOf = ({ type }: Said) => stamped.find((one) => one.type === type);
+    const conditions = [
+      ...before.flatMap((one) => ownOf(one) ?? (isOfNodes(one) ? [] : one)),
+      ...stamped.filter(({ type }) => !before.some((one) => one.type === type)),
+    ];
     const path = `${resourcePath(apiVersion, plural, namespace, name)}/status`;
     try {
       // Refused when the object has changed: conditions of others that are not seen here yet would be lost.
@@ -174,14 +198,30 @@ export class PolicyStatuses {
   }
 }
 
+/** A condition as anybody may have written it. */
+interface Said {
+  type: string;
+  status?: string;
+  reason?: string;
+  message?: string;
+}
+
+const isOfNodes = ({ type }: Said): boolean => isInForceType(type);
+
+/** What an object is to say. */
+interface Wanted {
+  state: PolicyState;
+  conditions: readonly Said[];
+}
+
 /** Those of a list that is anybody's to write. */
-function conditionsOf(status: any): { type: string; status?: string; message?: string }[] {
+function conditionsOf(status: any): Said[] {
   const all: unknown = status?.conditions;
   return Array.isArray(all) ? all.filter((one) => typeof one?.type === "string") : [];
 }
 
 /** As Cilium writes it, with a reason. */
-function conditionOf({ problem, judgedBy }: PolicyState): Condition {
+function validityOf({ problem, judgedBy }: PolicyState): Condition {
   const type = "Valid";
   if (problem === undefined)
     return { type, status: "True", reason: "ValidationSucceeded", message: "Policy validation succeeded" };
@@ -189,14 +229,19 @@ function conditionOf({ problem, judgedBy }: PolicyState): Condition {
   return { type, status: "False", reason: "ValidationFailed", message: problem.slice(0, mostText) + kept };
 }
 
-/** Whether an object says already what is to be said. Only who knew the version before knows that it stays in force. */
-function isRight(state: PolicyState): boolean {
-  const wanted = conditionOf(state);
-  const found = conditionsOf(state.object.status).find(({ type }) => type === wanted.type);
-  if (found?.status !== wanted.status) return false;
-  return (
-    wanted.status === "True" || [wanted.message, wanted.message + keptText].includes(found.message ?? "")
-  );
+/** Whether an object says already what is to be said, and no more of nodes. */
+function isRight({ state, conditions }: Wanted): boolean {
+  const said = conditionsOf(state.object.status);
+  const isSaid = (wanted: Said): boolean => {
+    const found = said.find(({ type }) => type === wanted.type);
+    if (found === undefined || found.status !== wanted.status) return false;
+    if (isOfNodes(wanted)) return found.reason === wanted.reason && found.message === wanted.message;
+    // Only who knew the version before knows that it stays in force.
+    return (
+      wanted.status === "True" || [wanted.message, wanted.message + keptText].includes(found.message ?? "")
+    );
+  };
+  return said.filter(isOfNodes).length === conditions.filter(isOfNodes).length && conditions.every(isSaid);
 }
 
 function eventOf({ object, problem }: PolicyState): ObjectProblem[] {

@@ -6,7 +6,7 @@ import { policyFlags } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import { isNode } from "./decide.ts";
 import type { Direction, Labels, Policy, Tier } from "./model.ts";
-import type { EndpointJudgement, PolicyState } from "./policy-controller.ts";
+import type { EndpointJudgement, PolicyProblem, PolicyState } from "./policy-controller.ts";
 import { selects } from "./selector.ts";
 
 /** A policy object on one node. */
@@ -59,6 +59,37 @@ export interface EndpointView {
   policies: string[];
 }
 
+/** Which versions of policies with a status a node has read, and by which of them it does not judge packets. */
+export interface PolicyAccount {
+  /** The same on nodes that have read the same versions of the same objects. */
+  read: string;
+  notInForce: { uid: string; message: string }[];
+  /** How many more there are. */
+  more: number;
+}
+
+/** What is in force on a node. */
+export interface PolicyReport {
+  mode: Modes["policy"];
+  /** Policies that are about any pod, and pods of this node that one is about. */
+  policies: number;
+  pods: number;
+  /** What would be denied if policies were enforced; undefined unless they are audited, for all pods or some. */
+  audited: { count: number; examples: readonly string[] } | undefined;
+  /** Policies that are not in force, as they cannot be used. */
+  invalid: readonly PolicyProblem[];
+  /** What the node tells for the status of policies; undefined while nothing is known. */
+  account: PolicyAccount | undefined;
+  /** Why not all is as it should be. */
+  problem: string | undefined;
+}
+
+/** That of a node without policies. */
+export const policiesOff: PolicyReport = {
+  ...{ mode: "off", policies: 0, pods: 0, audited: undefined, invalid: [], account: undefined },
+  problem: undefined,
+};
+
 /** What a node tells that has no policies: they are off, or not read yet. */
 export function noPolicies(mode: Modes["policy"]): NodePolicies {
   return { mode, ...(mode === "off" ? {} : { problem: "policies are not read yet" }), policies: [] };
@@ -73,6 +104,12 @@ export const namedPod = ({ podNamespace, podName, addresses }: Endpoint): NamedE
 const isAbout = (policies: readonly Policy[], labels: Labels): boolean =>
   policies.some(({ ofNodes, subject }) => ofNodes === isNode(labels) && selects(subject, labels));
 
+/** Why packets are not judged by what an object says now. */
+export function whyNotInForce(problem: string | undefined, judgedBy: readonly Policy[] | undefined): string {
+  const why = problem ?? "it is not in the maps yet";
+  return judgedBy === undefined ? why : `${why} (the version before it stays in force)`;
+}
+
 /** One policy object. `judged`: the node's pods and the node itself, with their labels. */
 export function viewPolicy(
   { object, problem, judgedBy, inForce }: PolicyState,
@@ -80,13 +117,12 @@ export function viewPolicy(
 ): PolicyView {
   const policies = judgedBy ?? [];
   const isolates = (direction: Direction): boolean => policies.some((one) => one.isolates[direction]);
-  const why = problem ?? "it is not in the maps yet";
   return {
     kind: object.kind ?? "",
     namespace: object.metadata.namespace ?? "",
     name: object.metadata.name ?? "",
     inForce,
-    message: inForce ? "" : judgedBy === undefined ? why : `${why} (the version before it stays in force)`,
+    message: inForce ? "" : whyNotInForce(problem, judgedBy),
     tier: policies[0]?.tier,
     isolates: { ingress: isolates("ingress"), egress: isolates("egress") },
     rules: policies.reduce((sum, { rules }) => sum + rules.length, 0),

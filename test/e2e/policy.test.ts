@@ -157,8 +157,11 @@ describe("policies in force on two nodes, dual-stack", () => {
 
   test("without a policy everybody reaches everybody", async () => {
     await onlyReachedBy(...everybody);
-    for (const { metadata, status } of (await cluster.get("nodes.shunt.dev")).items)
-      assert.deepEqual(status.layers.policy, { mode: "enforce", policies: 0, pods: 0 }, metadata.name);
+    for (const { metadata, status } of (await cluster.get("nodes.shunt.dev")).items) {
+      const { account, ...policies } = status.layers.policy;
+      assert.deepEqual(policies, { mode: "enforce", policies: 0, pods: 0 }, metadata.name);
+      assert.deepEqual([account.notInForce, account.more], [[], 0], metadata.name);
+    }
     for (const from of names)
       for (const to of names)
         assert.deepEqual(await reaches(from, addresses.get(to)!), [true, true], `${from} -> ${to}`);
@@ -242,11 +245,37 @@ describe("policies in force on two nodes, dual-stack", () => {
     await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
     await cluster.apply(object({ fromEndpoints: [{ matchLabels: { app: "friend" } }] }));
     await onlyReachedBy("friend");
-    const becomes = (status: string) =>
-      waitFor(`VALID to be ${status}`, async () => (await toldOfCilium()).line.trim().endsWith(status), {
-        timeoutMs: 15_000,
-      });
-    await becomes("True");
+    /** The columns VALID and IN FORCE. */
+    const becomes = (...wanted: string[]) =>
+      waitFor(
+        `VALID and IN FORCE to be ${wanted.join(" and ")}`,
+        async () => (await toldOfCilium()).line.trim().split(/ +/).slice(2).join() === wanted.join(),
+        { timeoutMs: 15_000 },
+      );
+    await becomes("True", "True");
+    const onNodes = async (): Promise<[string, string, string][]> =>
+      (await cluster.get("-n", "shop", "cnp", "cilium")).status.conditions
+        .filter(({ type }: any) => type.startsWith("InForce-On-"))
+        .map(({ type, reason, message }: any) => [type.replace("InForce-On-", ""), reason, message]);
+    const all = [`${name}-control-plane`, near, far];
+    assert.deepEqual(
+      await onNodes(),
+      all.map((node) => [node, "Enforced", "generation 1"]),
+    );
+    const farMode = (mode: string | null) =>
+      cluster.kubectl([
+        ...["patch", "nodes.shunt.dev", far, "--type=merge"],
+        ...["-p", JSON.stringify({ spec: { policy: mode } })],
+      ]);
+    await farMode("audit");
+    await becomes("True", "False");
+    assert.deepEqual((await onNodes())[2], [
+      ...[far, "Audited", "generation 1: policies are only audited on this node"],
+    ]);
+    await farMode(null);
+    await cluster.kubectl([
+      ...["-n", "shop", "wait", "--for=condition=InForce", "cnp/cilium", "--timeout=15s"],
+    ]);
     const placed = (await toldOfCilium()).nodes.filter(([node]) => node === near || node === far);
     assert.deepEqual(placed, [
       [near, true, "", ["shop/server"]],
@@ -260,7 +289,11 @@ describe("policies in force on two nodes, dual-stack", () => {
     await waitFor("the problem to be told", async () => /fromRequires.*stays in force/.test(await health()), {
       timeoutMs: 15_000,
     });
-    await becomes("False");
+    await becomes("False", "False");
+    for (const [node, reason, message] of await onNodes()) {
+      assert.equal(reason, "NotInForce", node);
+      assert.match(message, /^generation 2: .*fromRequires.*\(the version before it stays in force\)$/);
+    }
     const { status } = await cluster.get("-n", "shop", "cnp", "cilium");
     assert.match(status.conditions[0].message, /fromRequires.*stays in force on nodes that knew it/);
     for (const [node, inForce, message] of (await toldOfCilium()).nodes) {
