@@ -2,7 +2,13 @@
 import type { KubeClient } from "../lib/kube.ts";
 import type { Json } from "./model/journal.ts";
 import type { Plan, PlanStep, StepKindName } from "./model/plan.ts";
-import type { FindProvider, NewCluster, NodeTask, VerifyConnectivity } from "./model/tools.ts";
+import type {
+  FindProvider,
+  NewCluster,
+  NodeTask,
+  PolicyComparer,
+  VerifyConnectivity,
+} from "./model/tools.ts";
 
 /** Starts and stops the probes; what they see reaches the run through a Monitor. */
 export interface ProbeControl {
@@ -17,6 +23,8 @@ export interface StepTools {
   nodeTask: NodeTask;
   /** Absent: a node is verified by its agent's word alone. */
   verifyConnectivity?: VerifyConnectivity;
+  /** Absent: nothing is tried. */
+  policies?: PolicyComparer;
   /** Absent: no parallel cluster was named. */
   newCluster?: NewCluster;
   /** Absent: no probes run. */

@@ -14,6 +14,7 @@ interface ToolFlags extends ProviderFlags, CutOverFlags {
   probeRate?: number;
   allowLost: number;
   connectivityTest: boolean;
+  acceptPolicyDifferences?: boolean;
 }
 
 /** What the steps of a migration are handed: node tasks, probes, the connectivity test. */
@@ -25,12 +26,20 @@ export async function migrationTools(
   const { createNodeTask } = await import("../../migrate/node-task/index.ts");
   const provider = providerFinder(env, kube, flags);
   const newCluster = await newClusterTool(kube, flags);
+  const nodeTask = createNodeTask(kube);
   const tools: StepTools = {
     ...(newCluster === undefined ? {} : { newCluster }),
-    nodeTask: createNodeTask(kube),
+    nodeTask,
     provider: provider.find,
-    ...(flags.connectivityTest ? { verifyConnectivity: verifyConnectivity(env, kube, flags.probes) } : {}),
   };
+  if (flags.connectivityTest) {
+    const { comparePolicies } = await import("./policy-compare.ts");
+    tools.verifyConnectivity = verifyConnectivity(env, kube, flags.probes);
+    tools.policies = {
+      compare: (options) => comparePolicies(kube, nodeTask, options),
+      acceptDifferences: flags.acceptPolicyDifferences === true,
+    };
+  }
   const { close } = provider;
   if (!flags.probes) return { tools, monitor: undefined, close };
   const probes = await import("../../migrate/probes/index.ts");

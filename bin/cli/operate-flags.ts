@@ -19,6 +19,7 @@ export interface OperateFlags extends KubeTarget, ProviderFlags, CutOverFlags {
   probeRate?: number;
   allowLost: number;
   connectivityTest: boolean;
+  acceptPolicyDifferences?: boolean;
   reportDir?: string;
 }
 
@@ -49,6 +50,10 @@ export function withOperateOptions(command: Command): Command {
     .option("--probe-rate <n>", "requests a second of all probes together", whole)
     .option("--allow-lost <n>", "lost requests and broken connections that do not pause it", whole, 0)
     .option("--no-connectivity-test", "trust each agent's word, and test no connections after a node")
+    .option(
+      "--accept-policy-differences",
+      "go on where the network does something else than policies say; Shunt enforces what they say",
+    )
     .option("--provider-kubeconfig <file>", "kubeconfig of the cluster in which Cluster API's objects are")
     .option("--provider-context <name>", "its context")
     .option("--report-dir <dir>", "write report.html and report.json there, however it ends")

@@ -74,6 +74,29 @@ export class PolicyWorld {
     return new PolicyWorld(Object.fromEntries(objects), policies);
   }
 
+  /** Pods that serve, or could: those that run, are ready and have a network of their own. */
+  get readyPods(): KubeObject[] {
+    const isReady = ({ metadata, spec, status }: KubeObject): boolean =>
+      spec?.hostNetwork !== true &&
+      metadata.deletionTimestamp === undefined &&
+      status?.phase === "Running" &&
+      (status.podIPs ?? []).length > 0 &&
+      (status.conditions ?? []).some((one: any) => one.type === "Ready" && one.status === "True");
+    return this.#pods.filter(isReady);
+  }
+
+  /** TCP ports to which Services lead, by the endpoint's address. */
+  servedPorts(): Map<string, Set<number>> {
+    const found = new Map<string, Set<number>>();
+    for (const { endpoints = [], ports = [] } of this.#slices)
+      for (const { addresses = [] } of endpoints)
+        for (const address of addresses)
+          for (const { port, protocol = "TCP" } of ports)
+            if (protocol === "TCP" && Number.isInteger(port))
+              found.set(address, (found.get(address) ?? new Set()).add(port));
+    return found;
+  }
+
   /** The pod of this name, or with this address of its own. */
   findPod(text: string): KubeObject | undefined {
     return this.#pods.find(
@@ -261,7 +284,7 @@ function findEnd(world: PolicyWorld, text: string): TracedEnd {
   );
 }
 
-const podAddresses = (pod: KubeObject | undefined): string[] =>
+export const podAddresses = (pod: KubeObject | undefined): string[] =>
   (pod?.status?.podIPs ?? []).map(({ ip }: { ip: string }) => ip);
 
 /** The family that both ends have; the address that was named decides. */

@@ -4,17 +4,19 @@ import type { CliEnv } from "./env.ts";
 import { collect, withKubeOptions } from "./options.ts";
 import type { TraceFlags, ValidateFlags } from "./policy-actions.ts";
 import type { AuditFlags } from "./policy-audit.ts";
+import type { CompareFlags } from "./policy-compare.ts";
 import type { EndpointFlags, GetFlags, ListFlags } from "./policy-list.ts";
 
 /** `shunt policy`: what network policies say, and where they are in force. */
 export function policyCommand(env: CliEnv): Command {
   return new Command("policy")
-    .description("check network policies, tell where they are in force and what they deny; read-only")
+    .description("check network policies, tell where they are in force and what they deny; changes nothing")
     .addCommand(listCommand(env))
     .addCommand(getCommand(env))
     .addCommand(endpointsCommand(env))
     .addCommand(validateCommand(env))
     .addCommand(traceCommand(env))
+    .addCommand(compareCommand(env))
     .addCommand(auditReportCommand(env));
 }
 
@@ -137,6 +139,29 @@ Examples:
 Exit codes: 0 it was told, 1 an end was not found, or objects and maps differ or an agent did not answer, 2 wrong usage.`,
     )
     .action(async (flags: TraceFlags) => (await import("./policy-actions.ts")).tracePolicies(env, flags));
+}
+
+function compareCommand(env: CliEnv): Command {
+  return withKubeOptions(new Command("compare"))
+    .description("try connections between pods, and tell where the network does not do what policies say")
+    .option("-o, --output <format>", "json or yaml")
+    .addHelpText(
+      "after",
+      `
+From within the network of running pods TCP connections are opened to ports of other pods, and closed at once: about each
+policy some that it allows and some that it denies, 300 at most. Whose network it is does not matter; the agent has to be
+installed, in standby too, for a pod of its image does it on each node. A migration does the same before the first
+node is switched.
+
+Examples:
+  shunt policy compare
+  shunt policy compare -o json
+
+Exit codes: 0 the network does what policies say, 1 it does not or a node could not be asked, 2 wrong usage.`,
+    )
+    .action(async (flags: CompareFlags) =>
+      (await import("./policy-compare.ts")).comparePoliciesCommand(env, flags),
+    );
 }
 
 function auditReportCommand(env: CliEnv): Command {

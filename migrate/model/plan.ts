@@ -15,6 +15,7 @@ export type Strategy = "node-by-node" | "blue-green" | "new-cluster" | "kube-pro
 export type StepKindName =
   | "install-standby"
   | "start-probes"
+  | "compare-policies"
   | "add-group"
   | "join-node"
   | "cordon"
@@ -33,6 +34,7 @@ export type StepKindName =
   | "compare-clusters"
   | "cut-over"
   | "enforce-policies"
+  | "verify-policies"
   | "stop-probes"
   | "finish"
   | "release-connections";

@@ -26,8 +26,20 @@ export type NodeTaskKind =
    * is open, or in any case, and then of the sysctl that kube-proxy sets in mode "iptables".
    */
   | "release-connections"
+  /** {connections: TriedConnection[]} → {outcomes: Outcome[]}: what becomes of TCP connections of pods of this node. */
+  | "try-connections"
   /** {uids: string[]} → {recreated: string[]}: ends the sandboxes of static pods, so that the kubelet makes new ones. */
   | "recreate-sandboxes";
+
+/** A TCP connection between the addresses of two pods. */
+export interface TriedConnection {
+  from: string;
+  to: string;
+  port: number;
+}
+
+/** `silent`: no answer within some seconds. `absent`: no pod of the node has the address that it was to come from. */
+export type Outcome = "open" | "refused" | "unreachable" | "silent" | "absent";
 
 /** Runs short work inside a node, in a privileged pod that is gone afterwards. Safe to run again. */
 export interface NodeTask {
@@ -41,6 +53,38 @@ export type VerifyConnectivity = (
   request: { node: string; old: string | undefined; switched: string | undefined },
   options: { signal: AbortSignal; report: (progress: string) => void },
 ) => Promise<string>;
+
+/** A connection where the network does something else than policies say. */
+export interface PolicyDifference {
+  /** namespace/name of pods, with their addresses. */
+  from: string;
+  to: string;
+  port: number;
+  policies: "allowed" | "denied";
+  /** Why, in words. */
+  reason: string;
+  network: Outcome;
+}
+
+/** What came of trying connections about which policies say something. */
+export interface PolicyComparison {
+  /** How many policies there are about pods, and of how many connections were tried. */
+  policies: number;
+  tried: number;
+  /** Connections, and how many of them policies deny. */
+  connections: number;
+  denied: number;
+  differences: PolicyDifference[];
+  /** Nodes that could not be asked, and why. */
+  errors: { node: string; message: string }[];
+}
+
+/** Compares what policies say with what the network does now. */
+export interface PolicyComparer {
+  compare(options: { signal: AbortSignal; report: (progress: string) => void }): Promise<PolicyComparison>;
+  /** The operator has said that differences do not stop the migration. */
+  acceptDifferences: boolean;
+}
 
 /** Watches the run from outside, such as the probes do. */
 export interface Monitor {

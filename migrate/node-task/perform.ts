@@ -3,7 +3,7 @@
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { ShuntError, UsageError } from "../../lib/errors.ts";
-import type { NodeTaskKind } from "../model/tools.ts";
+import type { NodeTaskKind, TriedConnection } from "../model/tools.ts";
 import { readAgentEndpoints } from "./agent-endpoints.ts";
 import { type ServiceDestinations, translatedBy, visitConnections } from "./conntrack.ts";
 import { gatherNodeFacts } from "./facts.ts";
@@ -18,6 +18,7 @@ import {
   residueItems,
 } from "./residue.ts";
 import { restoreNetwork, saveNetwork } from "./saved-network.ts";
+import { tryConnections } from "./try-connections.ts";
 
 /** Arguments of all kinds; which kind takes which is in NodeTaskKind. */
 export interface TaskArgs {
@@ -29,6 +30,7 @@ export interface TaskArgs {
   healthPort?: number;
   uids?: string[];
   force?: boolean;
+  connections?: TriedConnection[];
 }
 
 type Perform = (host: Host, args: TaskArgs, node: string) => Promise<object>;
@@ -73,6 +75,9 @@ export const performers: Record<NodeTaskKind, Perform> = {
   },
   "agent-endpoints": async (_host, { healthPort }) => ({
     uids: await readAgentEndpoints(needed("healthPort", healthPort)),
+  }),
+  "try-connections": async (host, { connections }) => ({
+    outcomes: await tryConnections(host, needed("connections", connections)),
   }),
   "recreate-sandboxes": async (host, { uids }) => {
     // gRPC takes long to load, and no other kind needs it.

@@ -100,7 +100,14 @@ test("a plan that chose to audit enforces at its end, after the old network is g
   const kinds = kindsWith(false);
   const place = kinds.indexOf("enforce-policies");
   assert.ok(place > kinds.indexOf("verify-residue") && place < kinds.indexOf("finish"), kinds.join(" "));
-  assert.ok(!kindsWith(true).includes("enforce-policies"));
+  assert.equal(kinds[place + 1], "verify-policies");
+  assert.ok(!kinds.includes("compare-policies"));
+  const enforcing = kindsWith(true);
+  assert.ok(!enforcing.includes("enforce-policies"));
+  assert.equal(enforcing.indexOf("compare-policies"), enforcing.indexOf("start-probes") + 1);
+  assert.equal(enforcing.indexOf("verify-policies"), enforcing.indexOf("finish") - 1);
+  const audited = kindsWith(true, ["modes.policy=audit"]);
+  assert.ok(!audited.includes("compare-policies") && !audited.includes("verify-policies"));
   assert.ok(!kindsWith(false, ["modes.policy=audit"]).includes("enforce-policies"));
 });
 

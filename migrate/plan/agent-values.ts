@@ -65,10 +65,16 @@ function mtuOf(inventory: Inventory, routing: "vxlan" | "direct", configured: nu
 /** Chosen where policies come into effect with the migration: its end enforces them. */
 export const auditAtFirst = "modes.policy=audit";
 
-/** Policies hold on a switched node as they do on the others. */
-function policyOf({ network, counts }: Inventory): AgentSetting[] {
+/** How many policies there are that the agent reads. */
+export function policiesOf({ counts }: Inventory): number {
   const ours = Object.entries(counts.otherPolicies).filter(([kind]) => usablePolicies.has(kind));
-  const count = ours.reduce((sum, [, one]) => sum + one, counts.networkPolicies);
+  return ours.reduce((sum, [, one]) => sum + one, counts.networkPolicies);
+}
+
+/** Policies hold on a switched node as they do on the others. */
+function policyOf(inventory: Inventory): AgentSetting[] {
+  const { network } = inventory;
+  const count = policiesOf(inventory);
   if (count === 0) return [];
   const policies = count === 1 ? "policy" : "policies";
   return network.enforcesPolicy

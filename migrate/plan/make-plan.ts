@@ -10,7 +10,7 @@ import type {
   PlanPhase,
   StepKindName,
 } from "../model/plan.ts";
-import { auditAtFirst } from "./agent-values.ts";
+import { auditAtFirst, policiesOf } from "./agent-values.ts";
 import { expectedSeconds } from "./steps.ts";
 import { template } from "./templates.ts";
 
@@ -76,8 +76,7 @@ export function makePlan(
   // What was asked for comes last, and so wins.
   chosen.agentValues = [...settings.map(({ value }) => value), ...chosen.agentValues];
   refuseNonsense(inventory, chosen);
-  const audits = settings.some(({ value }) => value === auditAtFirst);
-  const phases = phasesOf(inventory, chosen, audits);
+  const phases = phasesOf(inventory, chosen, policySteps(inventory, chosen, settings));
   return {
     apiVersion: "shunt.dev/v1alpha1",
     kind: "MigrationPlan",
@@ -115,6 +114,29 @@ export function basisOf({ network, kubeProxy, serviceCIDRs, nodes }: Inventory):
   };
 }
 
+/** What a plan does about policies beside switching nodes. */
+interface PolicySteps {
+  /** The old network's work is compared before. */
+  compares: boolean;
+  /** Audited policies are enforced at the end. */
+  audits: boolean;
+}
+
+function policySteps(
+  inventory: Inventory,
+  { strategy, agentValues }: PlanOptions,
+  settings: readonly AgentSetting[],
+): PolicySteps {
+  const movesPods = strategy === "node-by-node" || strategy === "blue-green";
+  const mode = agentValues.findLast((value) => value.startsWith("modes.policy="));
+  const compares =
+    movesPods &&
+    inventory.network.enforcesPolicy &&
+    policiesOf(inventory) > 0 &&
+    mode === "modes.policy=enforce";
+  return { compares, audits: settings.some(({ value }) => value === auditAtFirst) };
+}
+
 function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary }: PlanOptions): void {
   const refuse = (problem: string, remedy: string): never => {
     throw new ShuntError(problem, { code: "Blocked", exitCode: 3, remedy });
@@ -132,7 +154,7 @@ function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary
     refuse("The pod network is Shunt's already", "See shunt status.");
 }
 
-function phasesOf(inventory: Inventory, options: PlanOptions, audits: boolean): PlanPhase[] {
+function phasesOf(inventory: Inventory, options: PlanOptions, policies: PolicySteps): PlanPhase[] {
   const steps = (...kinds: StepKindName[]) => kinds.map((kind) => template(kind, inventory, options));
   const waves = new Waves();
   const all = inOrder(inventory.nodes.filter((node) => !isControlPlane(node)));
@@ -141,7 +163,10 @@ function phasesOf(inventory: Inventory, options: PlanOptions, audits: boolean): 
   const start: PlanPhase = {
     name: "prepare",
     title: "Prepare",
-    steps: steps("install-standby", "start-probes"),
+    steps: steps(
+      ...(["install-standby", "start-probes"] as const),
+      ...(policies.compares ? (["compare-policies"] as const) : []),
+    ),
   };
   const phases: PlanPhase[] = [start];
   if (options.strategy === "new-cluster")
@@ -171,7 +196,7 @@ function phasesOf(inventory: Inventory, options: PlanOptions, audits: boolean): 
         nodes: waves.of(last, 1),
       });
   }
-  phases.push(...endOf(inventory, options, { audits, everywhere, steps }));
+  phases.push(...endOf(inventory, options, { policies, everywhere, steps }));
   return phases;
 }
 
@@ -186,11 +211,11 @@ function endOf(
   inventory: Inventory,
   options: PlanOptions,
   {
-    audits,
+    policies,
     everywhere,
     steps,
   }: {
-    audits: boolean;
+    policies: PolicySteps;
     everywhere: () => PlannedNode[];
     steps: (...kinds: StepKindName[]) => PlanPhase["steps"];
   },
@@ -224,7 +249,11 @@ function endOf(
       ...alsoNew,
     });
   }
-  if (audits) phases.push({ name: "policies", title: "Policies", steps: steps("enforce-policies") });
+  const last: StepKindName[] = policies.audits
+    ? ["enforce-policies", "verify-policies"]
+    : ["verify-policies"];
+  if (policies.audits || policies.compares)
+    phases.push({ name: "policies", title: "Policies", steps: steps(...last) });
   phases.push({ name: "finish", title: "Finish", steps: steps("finish", "stop-probes") });
   if (phases.some(({ name }) => name === "kube-proxy-rules" || name === "residue"))
     phases.push({

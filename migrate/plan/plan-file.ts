@@ -30,6 +30,7 @@ const kinds = [
   ...[
     "install-standby",
     "start-probes",
+    "compare-policies",
     "add-group",
     "join-node",
     "cordon",
@@ -53,6 +54,7 @@ const kinds = [
     "cut-over",
     "stop-probes",
     "enforce-policies",
+    "verify-policies",
     "finish",
     "release-connections",
   ],

@@ -22,6 +22,10 @@ const writers: Record<StepKindName, Write> = {
     ]),
   "start-probes": () =>
     step("Start probes between all nodes", 20, ["Namespace shunt-probe with its DaemonSet and Services"]),
+  "compare-policies": ({ network }) =>
+    step(`Compare what policies say with what ${network.kind} does`, 20, [
+      "nothing: connections between pods are opened and closed, such as policies allow and such as they deny",
+    ]),
   "add-group": (_, { provider }) =>
     step(
       "Add a group of new nodes with the agent active",
@@ -110,6 +114,10 @@ const writers: Record<StepKindName, Write> = {
       ["ShuntNode.spec: policy enforce, on all nodes or on none"],
       `Connections that policies deny and that nobody opened until ${policyAuditSeconds} s after the switch are refused from then on.`,
     ),
+  "verify-policies": () =>
+    step("Prove that pods reach what policies allow, and nothing else", 20, [
+      "nothing: connections between pods are opened and closed",
+    ]),
   "stop-probes": () => step("Stop the probes and collect their results", 10, ["Namespace shunt-probe goes"]),
   "release-connections": ({ kubeProxy }) =>
     step("Let go of the last connections that were translated before", 4, [

@@ -64,7 +64,13 @@ export function makeReport(record: JournalRecord, evidence: Evidence = {}): Repo
     ...(evidence.applications === undefined ? {} : { applications: evidence.applications }),
     residue: [...(evidence.residue ?? [])],
     changes: objectChanges(record.steps),
-    warnings: [...plan.warnings, ...(evidence.warnings ?? []), ...leftInAudit(record), ...retried(steps)],
+    warnings: [
+      ...plan.warnings,
+      ...(evidence.warnings ?? []),
+      ...leftInAudit(record),
+      ...policyDifferences(record),
+      ...retried(steps),
+    ],
     before: evidence.before ?? {},
     after: evidence.after ?? {},
   };
@@ -187,6 +193,24 @@ const leftInAudit = ({ steps }: JournalRecord): Finding[] =>
         problem: `policies are audited and not enforced: ${why}${shown.length === 0 ? "" : `, such as: ${shown.join("; ")}`}`,
         remedy:
           "See them all with: shunt policy audit-report. Mend the policies or the workloads, then: shunt install --set modes.policy=enforce",
+      },
+    ];
+  });
+
+/** What was accepted: a network that did something else than policies say. */
+const policyDifferences = ({ steps }: JournalRecord): Finding[] =>
+  steps.flatMap(({ step, entry }): Finding[] => {
+    const { differences, examples } = entry.notes ?? {};
+    if (typeof differences !== "number" || differences === 0 || entry.state !== "done") return [];
+    const network = step.kind === "compare-policies" ? "the old network" : "the network";
+    const shown = Array.isArray(examples) ? examples.map(String) : [];
+    return [
+      {
+        id: "policy-differences",
+        severity: "warn",
+        object: `step ${step.name}`,
+        problem: `${network} did something else than policies say with ${differences} connections, which was accepted: ${shown.join("; ")}`,
+        remedy: "See what the network does now: shunt policy compare",
       },
     ];
   });

@@ -123,6 +123,18 @@ test("what a step writes of its changes and its pods is taken at its word", () =
   assert.equal(report.nodes.find(({ name }) => name === "worker-1")?.podsMoved, 5);
 });
 
+test("differences between the network and policies that were accepted are a warning", () => {
+  const [record] = sampleRun(1);
+  const { entry } = record.steps.find(({ step }) => step.name === "start-probes")!;
+  assert.deepEqual(makeReport(record).warnings, []);
+  entry.notes = { differences: 0, examples: [] };
+  assert.deepEqual(makeReport(record).warnings, []);
+  entry.notes = { differences: 2, examples: ["shop/web to shop/db"] };
+  const [{ id, severity, problem }] = makeReport(record).warnings as [any];
+  assert.deepEqual([id, severity], ["policy-differences", "warn"]);
+  assert.match(problem, /with 2 connections, which was accepted: shop\/web to shop\/db$/);
+});
+
 test("whatever the cluster's objects are called, it stays text", () => {
   const attacks = [
     `<script>alert(1)</script>`,

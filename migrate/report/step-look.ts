@@ -18,6 +18,7 @@ export type Family = (typeof families)[number][0];
 const familyOfKind: Record<StepKindName, Family> = {
   "install-standby": "cluster",
   "start-probes": "cluster",
+  "compare-policies": "verify",
   "add-group": "cluster",
   "join-node": "switch",
   cordon: "empty",
@@ -36,6 +37,7 @@ const familyOfKind: Record<StepKindName, Family> = {
   "disable-old-network": "cluster",
   "remove-old-network": "remove",
   "enforce-policies": "cluster",
+  "verify-policies": "verify",
   "stop-probes": "cluster",
   finish: "cluster",
   "release-connections": "remove",

@@ -2,6 +2,7 @@
 import type { StepKind, StepKinds } from "../step-kind.ts";
 import { activateStep } from "./activate.ts";
 import { addGroupStep, settleGroupStep } from "./add-group.ts";
+import { comparePoliciesStep, verifyPoliciesStep } from "./compare-policies.ts";
 import { cordonStep, uncordonStep } from "./cordon.ts";
 import { drainStep } from "./drain.ts";
 import { enforcePoliciesStep } from "./enforce-policies.ts";
@@ -21,6 +22,7 @@ import { verifyNodeStep } from "./verify-node.ts";
 const all: StepKind[] = [
   installStandbyStep,
   startProbesStep,
+  comparePoliciesStep,
   addGroupStep,
   joinNodeStep,
   cordonStep,
@@ -37,6 +39,7 @@ const all: StepKind[] = [
   removeOldNetworkStep,
   verifyResidueStep,
   enforcePoliciesStep,
+  verifyPoliciesStep,
   stopProbesStep,
   finishStep,
   releaseConnectionsStep,

@@ -599,8 +599,23 @@ describe("policies in force on two nodes, dual-stack", () => {
       policy("deny", { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] }),
     );
     await onlyReachedBy();
+    const compare = async () => {
+      const { exitCode, stdout } = await cluster.shunt(["policy", "compare", "-o", "json"], {
+        allowFailure: true,
+      });
+      return { exitCode, ...JSON.parse(stdout) };
+    };
+    const agreed = await compare();
+    assert.deepEqual([agreed.exitCode, agreed.differences, agreed.errors], [0, [], []]);
+    assert.ok(agreed.denied >= 4 && agreed.tried === agreed.policies, JSON.stringify(agreed));
     await setMode("audit");
     await onlyReachedBy(...everybody);
+    const differing = await compare();
+    assert.deepEqual([differing.exitCode, differing.differences.length], [1, agreed.denied]);
+    for (const { to, port: asked, policies, network } of differing.differences) {
+      assert.match(to, /^shop\/server /);
+      assert.deepEqual([asked, policies, network], [port, "denied", "open"]);
+    }
     assert.match((await trace("stranger")).stdout, /denied, and let through: only audited/);
     assert.equal((await endpointOf("shop/server"))!.ingress, "audited");
     const { stdout } = await nodeExec(name, near, ["curl", "-sf", "http://127.0.0.1:9962/metrics"]);

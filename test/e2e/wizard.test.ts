@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { nodeExec } from "../clusters/index.ts";
 import { ClusterUnderTest, idlePod, shunt } from "./cluster-under-test.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -95,12 +96,51 @@ const policy = {
   },
 };
 
+/** On each node: a line for each request that reached the server. */
+const visitors = "/var/tmp/visitors";
+/** Logs who comes. */
+const serve = `import http from 'node:http'; import fs from 'node:fs';
+http.createServer((q, r) => { fs.appendFileSync('/data/visitors', q.url + '\\n'); r.end('ok'); }).listen(8080);`;
+/** Asks the server all the time. */
+const visit = (name: string) =>
+  `for (;;) { await fetch('http://server:8080/${name}', { signal: AbortSignal.timeout(500) }).catch(() => 0);
+  await new Promise((resolve) => setTimeout(resolve, 100)); }`;
+
+function shopDeployment(name: string, program: string): any {
+  const pod: any = idlePod(name, { command: ["/usr/local/bin/node", "--input-type=module", "-e", program] });
+  const { spec } = pod;
+  spec.containers[0].volumeMounts = [{ name: "data", mountPath: "/data" }];
+  spec.volumes = [{ name: "data", hostPath: { path: visitors, type: "DirectoryOrCreate" } }];
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name, namespace: "shop" },
+    spec: {
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec },
+    },
+  };
+}
+
 describe("the wizard on a cluster with a pod network that enforces a policy", () => {
   before(async () => {
     const flags = ["--workers", "1", "--cni", "calico", "--kube-proxy", "iptables"];
     cluster = await ClusterUnderTest.create("e2e-wizard", flags);
     await cluster.kubectl(["create", "namespace", "shop"]);
-    await cluster.apply(policy);
+    await cluster.apply(policy, {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "server", namespace: "shop" },
+      spec: { selector: { app: "server" }, ports: [{ port: 8080 }] },
+    });
+    // The policy is there before those that it is about.
+    await cluster.apply(
+      shopDeployment("server", serve),
+      ...["friend", "stranger"].map((name) => shopDeployment(name, visit(name))),
+    );
+    await cluster.kubectl([
+      ...["-n", "shop", "wait", "--for=condition=Available", "deployment", "--all", "--timeout=90s"],
+    ]);
   });
   after(async () => cluster.delete());
 
@@ -146,24 +186,33 @@ describe("the wizard on a cluster with a pod network that enforces a policy", ()
         ["active", "on", "enforce"],
         metadata.name,
       );
-    const [report] = (await cluster.get("migrations.shunt.dev")).items;
-    assert.equal(report.status.phase, "Completed");
+    const [migration] = (await cluster.get("migrations.shunt.dev")).items;
+    assert.equal(migration.status.phase, "Completed");
+    const report = JSON.parse((await cluster.shunt(["migrate", "report", "-o", "json"])).stdout);
+    for (const kind of ["compare-policies", "verify-policies"])
+      assert.match(
+        report.steps.find((one: any) => one.kind === kind).message,
+        /does what policies say with [1-9]\d* connections, [1-9]\d* of them denied$/,
+      );
   });
 
-  it("leaves the policy in force", async () => {
-    const serve = "import http from 'node:http'; http.createServer((q, r) => r.end('ok')).listen(8080)";
-    const command = ["/usr/local/bin/node", "--input-type=module", "-e", serve];
-    const pods = ["server", "friend", "stranger"].map((name): any => idlePod(name, { command }));
-    for (const { metadata } of pods) metadata.namespace = "shop";
-    await cluster.apply(...pods);
+  it("leaves the policy in force, and it was at every moment", async () => {
     const inShop = (...args: string[]) => cluster.kubectl(["-n", "shop", ...args], { allowFailure: true });
-    await inShop("wait", "--for=condition=Ready", "pod", "--all", "--timeout=90s");
-    const { status } = await cluster.get("-n", "shop", "pod", "server");
+    await inShop("wait", "--for=condition=Available", "deployment", "--all", "--timeout=90s");
     const ask = async (from: string, ...words: string[]): Promise<number> => {
-      const curl = ["curl", "-sf", "--max-time", "2", ...words, `http://${status.podIP}:8080/`];
-      return (await inShop("exec", from, "--", ...curl)).exitCode;
+      const curl = ["curl", "-sf", "--max-time", "2", ...words, "http://server:8080/"];
+      return (await inShop("exec", `deploy/${from}`, "--", ...curl)).exitCode;
     };
     assert.equal(await ask("friend", "--retry", "5", "--retry-connrefused"), 0);
     assert.notEqual(await ask("stranger"), 0);
+    const found = await Promise.all(
+      ["control-plane", "worker"].map(async (node) => {
+        const read = ["sh", "-c", `cat ${visitors}/visitors 2>/dev/null || true`];
+        return (await nodeExec("e2e-wizard", `e2e-wizard-${node}`, read)).stdout.split("\n");
+      }),
+    );
+    const count = (who: string) => found.flat().filter((line) => line === who).length;
+    assert.ok(count("/friend") > 100, `${count("/friend")} requests`);
+    assert.equal(count("/stranger"), 0);
   });
 });

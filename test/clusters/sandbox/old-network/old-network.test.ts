@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import { planCluster } from "../plan.ts";
 import { endpointTable } from "./calico/endpoint-rules.ts";
 import { interfaceOf, vtepMac } from "./calico/names.ts";
+import { type PolicyChains, policiesOf } from "./calico/policies.ts";
 import { delegateConfig } from "./flannel/plugin.ts";
 import { formatSubnetEnv, parseSubnetEnv } from "./flannel/subnet-env.ts";
 import { type NodeFacts, nodeFacts } from "./follow-nodes.ts";
@@ -93,6 +94,50 @@ it("names Calico's interfaces and chains within what the kernel takes", () => {
     .flat()
     .flatMap((rule) => /-[jg] (cali-\S+)/.exec(rule)?.[1] ?? []);
   for (const target of jumps) assert.ok(target in chains, `${target} is called and exists`);
+});
+
+it("gives Calico's pods the chains of standard policies", () => {
+  const pod = (name: string, ip: string, node = "here") => ({
+    metadata: { name, namespace: "shop", uid: name, labels: { app: name } },
+    spec: { nodeName: node, containers: [{ ports: [{ name: "web", containerPort: 8080 }] }] },
+    status: { phase: "Running", podIPs: [{ ip }] },
+  });
+  const cluster = {
+    namespaces: [{ metadata: { name: "shop", labels: { team: "a" } } }],
+    pods: [pod("server", "10.0.0.1"), pod("friend", "10.0.1.2", "there"), pod("other", "10.0.1.3", "there")],
+    policies: [
+      {
+        metadata: { name: "web", namespace: "shop", uid: "p" },
+        spec: {
+          podSelector: { matchLabels: { app: "server" } },
+          ingress: [
+            { from: [{ podSelector: { matchLabels: { app: "friend" } } }], ports: [{ port: "web" }] },
+            { from: [{ ipBlock: { cidr: "192.0.2.0/24", except: ["192.0.2.8/29"] } }] },
+          ],
+        },
+      },
+    ],
+  };
+  const found = policiesOf(cluster as any, "here");
+  const name = interfaceOf("shop", "server");
+  assert.deepEqual(Object.keys(found), [name]);
+  assert.equal(found[name]!.egress, undefined);
+  const [{ name: chain, chains }] = found[name]!.ingress as [PolicyChains];
+  const accept = "-j MARK --set-xmark 0x10000/0x10000";
+  assert.deepEqual(chains, {
+    [chain]: [
+      `-s 10.0.1.2/32 -p tcp % -m tcp --dport 8080 ${accept}`,
+      `-s 192.0.2.0/24 % -j ${chain}0`,
+      "% -m mark --mark 0x10000/0x10000 -j RETURN",
+    ],
+    [`${chain}0`]: ["-s 192.0.2.8/29 % -j RETURN", `% ${accept}`],
+  });
+  const table = endpointTable([{ name, namespace: "shop" }], found);
+  for (const one of Object.keys(table.chains)) assert.ok(one.length <= 28, one);
+  const isCalled = (rule: string) => rule.endsWith(`-j ${chain}`);
+  assert.ok(table.chains[`cali-tw-${name}`]!.some(isCalled));
+  assert.ok(!table.chains[`cali-fw-${name}`]!.some(isCalled));
+  assert.deepEqual(policiesOf(cluster as any, "there"), {});
 });
 
 for (const cni of ["flannel", "calico", "kindnet"] as const)

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { errorMessage } from "../../../../../lib/errors.ts";
+import { resourcePath } from "../../../../../lib/kube.ts";
+import { Informer } from "../../../../../lib/kube-informer.ts";
+import { sleep } from "../../../../../lib/wait.ts";
 import { ensureFirewall } from "../firewall.ts";
 import { type DaemonContext, followNodes, type NodeFacts, ofFamily } from "../follow-nodes.ts";
 import { ipBatch } from "../ip-command.ts";
@@ -10,16 +14,54 @@ import { type Autodetected, autodetect } from "./autodetect.ts";
 import { syncEndpointRules } from "./endpoint-rules.ts";
 import { ensureIpSets } from "./ip-sets.ts";
 import { withRulesLock } from "./lock.ts";
-import { routeProtocol, stateDir, vtepMac, vxlanName, vxlanPort, vxlanVni } from "./names.ts";
+import { policyFile, routeProtocol, stateDir, vtepMac, vxlanName, vxlanPort, vxlanVni } from "./names.ts";
+import { policiesOf } from "./policies.ts";
 import { felixTables } from "./rules.ts";
 
 const upkeepMs = 30_000;
+const policyMs = 100;
 const addressAnnotation = "projectcalico.org/IPv4Address";
 const tunnelAnnotation = "projectcalico.org/IPv4VXLANTunnelAddr";
 
 /** Runs calico-node's part: what confd, Felix and the IP autodetection do for a pool that is always VXLAN. */
 export async function runDaemon(context: DaemonContext): Promise<void> {
-  await followNodes(context, new CalicoNode(context), upkeepMs);
+  await Promise.all([followNodes(context, new CalicoNode(context), upkeepMs), followPolicies(context)]);
+}
+
+/** Keeps the chains of this node's pods as policies say, until the signal aborts. */
+async function followPolicies({ kube, nodeName, log, signal }: DaemonContext): Promise<void> {
+  const [policies, pods, namespaces] = [
+    resourcePath("networking.k8s.io/v1", "networkpolicies"),
+    resourcePath("v1", "pods"),
+    resourcePath("v1", "namespaces"),
+  ].map((path) => new Informer(kube, path, log)) as [Informer, Informer, Informer];
+  const all = [policies, pods, namespaces];
+  let isDirty = true;
+  for (const informer of all) informer.onChange(() => (isDirty = true));
+  const runs = all.map((informer) => informer.run(signal));
+  await Promise.all(all.map((informer) => informer.whenSynced(signal)));
+  let written = "";
+  while (!signal.aborted) {
+    if (isDirty) {
+      isDirty = false;
+      const cluster = { policies: policies.list(), pods: pods.list(), namespaces: namespaces.list() };
+      const text = JSON.stringify(policiesOf(cluster, nodeName));
+      try {
+        if (text !== written) {
+          mkdirSync(stateDir, { recursive: true });
+          writeFileSync(`${policyFile}.new`, text);
+          renameSync(`${policyFile}.new`, policyFile);
+          await withRulesLock(syncEndpointRules);
+        }
+        written = text;
+      } catch (error) {
+        isDirty = true;
+        log.error("cannot write policies", { error: errorMessage(error) });
+      }
+    }
+    await sleep(policyMs, signal).catch(() => undefined);
+  }
+  await Promise.all(runs);
 }
 
 class CalicoNode {

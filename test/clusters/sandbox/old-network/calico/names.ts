@@ -13,6 +13,9 @@ export const stateDir = "/var/lib/calico";
 /** Where the plugin tells calico-node of endpoints: a file an interface, with the pod's namespace. */
 export const endpointsDir = "/var/run/calico/endpoints";
 
+/** Where calico-node tells the CNI plugin by which policies pods are isolated. */
+export const policyFile = `${stateDir}/policies.json`;
+
 /** Host interface of a pod. */
 export function interfaceOf(namespace: string, pod: string): string {
   return `cali${createHash("sha1").update(`${namespace}.${pod}`).digest("hex").slice(0, 11)}`;
