@@ -131,12 +131,21 @@ export function customResourceDefinitions(): KubeObject[] {
 }
 
 /** Kinds of policies that other projects define: how they are called for short, and whose they are. */
-const policyKinds: { kind: PolicyKind; shortNames: string[]; annotations?: Record<string, string> }[] = [
+const policyKinds: {
+  kind: PolicyKind;
+  shortNames: string[];
+  columns?: string[];
+  annotations?: Record<string, string>;
+}[] = [
   { kind: "CiliumNetworkPolicy", shortNames: ["cnp", "ciliumnp"] },
   { kind: "CiliumClusterwideNetworkPolicy", shortNames: ["ccnp"] },
-  ...(["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] as const).map((kind) => ({
-    kind,
-    shortNames: [kind === "AdminNetworkPolicy" ? "anp" : "banp"],
+  ...[
+    { kind: "AdminNetworkPolicy" as const, shortNames: ["anp"] },
+    { kind: "BaselineAdminNetworkPolicy" as const, shortNames: ["banp"] },
+    // Its own project calls it cnp: kubectl would take that for it rather than for Cilium's kind.
+    { kind: "ClusterNetworkPolicy" as const, shortNames: [], columns: ["Tier", "Priority"] },
+  ].map((one) => ({
+    ...one,
     // Groups below k8s.io need it; this is not their project's own definition.
     annotations: {
       "api-approved.kubernetes.io": "unapproved, for clusters that have no definition of it yet",
@@ -152,7 +161,7 @@ const crdSchema = (schema: JsonSchema): JsonSchema => ({
 
 /** Kinds of policies that the agent knows and other projects define too: where they are there already, they stay theirs. */
 export function policyDefinitions(): KubeObject[] {
-  return policyKinds.map(({ kind, shortNames, annotations }) => {
+  return policyKinds.map(({ kind, shortNames, columns = [], annotations }) => {
     const { apiVersion, plural } = policyResources[kind];
     const [group, version] = apiVersion.split("/") as [string, string];
     return {
@@ -170,6 +179,7 @@ export function policyDefinitions(): KubeObject[] {
             storage: true,
             subresources: { status: {} },
             additionalPrinterColumns: [
+              ...columns.map((name) => ({ name, type: "string", jsonPath: `.spec.${name.toLowerCase()}` })),
               { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
               { name: "Valid", type: "string", jsonPath: ".status.conditions[?(@.type=='Valid')].status" },
               {
@@ -207,7 +217,7 @@ export function accessObjects(): KubeObject[] {
         },
         {
           apiGroups: ["policy.networking.k8s.io"],
-          resources: ["adminnetworkpolicies", "baselineadminnetworkpolicies"],
+          resources: ["adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies"],
           verbs: read,
         },
         {
@@ -217,7 +227,11 @@ export function accessObjects(): KubeObject[] {
         },
         {
           apiGroups: ["policy.networking.k8s.io"],
-          resources: ["adminnetworkpolicies/status", "baselineadminnetworkpolicies/status"],
+          resources: [
+            "adminnetworkpolicies/status",
+            "baselineadminnetworkpolicies/status",
+            "clusternetworkpolicies/status",
+          ],
           verbs: ["patch"],
         },
         {

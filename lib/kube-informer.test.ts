@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KubeClient } from "./kube.ts";
+import { ApiError } from "./kube-errors.ts";
 import { forgetManagers, Informer } from "./kube-informer.ts";
 import type { KubeList, KubeObject } from "./kube-object.ts";
 import { createLogger } from "./log.ts";
@@ -41,4 +42,29 @@ test("a list is kept page by page, synced with its last one, and followed from i
     informer.list().map(({ kind, metadata }) => [kind, metadata.managedFields]),
     Array.from({ length: 3 }, () => ["Thing", undefined]),
   );
+});
+
+test("a kind that the server does not have has no objects, until it has", async () => {
+  const stop = new AbortController();
+  const synced: boolean[] = [];
+  let refusals = 0;
+  const client = {
+    async *pages(): AsyncGenerator<KubeList> {
+      synced.push(informer.synced);
+      if (refusals++ < 5) throw new ApiError("GET /things", 404, "404 page not found");
+      yield { kind: "ThingList", metadata: { resourceVersion: "9" }, items: [object("a")] };
+    },
+    async *watch() {
+      stop.abort();
+      yield* [];
+    },
+  };
+  const warnings: string[] = [];
+  const log = createLogger((line) => void (line.includes("warn") && warnings.push(line)));
+  const informer = new Informer(client as unknown as KubeClient, "/things", log, {}, forgetManagers, {
+    mayBeAbsent: true,
+  });
+  await informer.run(stop.signal);
+  assert.deepEqual(synced, [false, false, false, false, true, true], "not upon the first refusal");
+  assert.deepEqual([[...informer.items.keys()], warnings], [["default/a"], []]);
 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "./errors.ts";
 import type { KubeClient, Query } from "./kube.ts";
-import { ApiError } from "./kube-errors.ts";
+import { ApiError, isNotFound } from "./kube-errors.ts";
 import type { KubeObject } from "./kube-object.ts";
 import type { Logger } from "./log.ts";
 import { sleep } from "./wait.ts";
@@ -25,6 +25,9 @@ export function forgetManagers(object: KubeObject): void {
   object.metadata.managedFields = undefined;
 }
 
+/** So often a kind must be missing to be taken for absent: a server that starts may not have read its kinds yet. */
+const absentAfter = 4;
+
 /**
  * A cache of one resource, kept in step by list and watch. After a lost watch it lists anew and reports the
  * difference, so that nothing is missed, whatever the server did in between.
@@ -36,19 +39,26 @@ export class Informer<T extends KubeObject = KubeObject> {
   readonly #query: Query;
   readonly #prepare: (object: T) => void;
   readonly #log: Logger;
+  readonly #mayBeAbsent: boolean;
+  #misses = 0;
   readonly #listeners: ((change: Change<T>) => void)[] = [];
   #synced = false;
   #onSynced: (() => void)[] = [];
   #resourceVersion: string | undefined;
 
-  /** `prepare` may take out of each object, before it is kept, what nobody will ask for. */
+  /**
+   * `prepare` may take out of each object, before it is kept, what nobody will ask for. `mayBeAbsent`: a server that does not
+   * have the kind has no objects of it; it is asked again.
+   */
   constructor(
     client: KubeClient,
     path: string,
     log: Logger,
     query: Query = {},
     prepare: (object: T) => void = () => undefined,
+    { mayBeAbsent = false } = {},
   ) {
+    this.#mayBeAbsent = mayBeAbsent;
     this.#prepare = prepare;
     this.#client = client;
     this.#path = path;
@@ -98,7 +108,8 @@ export class Informer<T extends KubeObject = KubeObject> {
           this.#resourceVersion = undefined;
           continue;
         }
-        this.#log.warn("watch interrupted", { error: errorMessage(error), retryMs: backoffMs });
+        if (this.#mayBeAbsent && isNotFound(error)) this.#miss();
+        else this.#log.warn("watch interrupted", { error: errorMessage(error), retryMs: backoffMs });
         if (error instanceof ApiError) this.#resourceVersion = undefined;
         await sleep(backoffMs * (0.5 + Math.random()), signal).catch(() => undefined);
         backoffMs = Math.min(backoffMs * 2, 10_000);
@@ -123,6 +134,17 @@ export class Informer<T extends KubeObject = KubeObject> {
     }
     for (const [key, object] of [...this.items]) if (!seen.has(key)) this.#remove(key, object);
     this.#resourceVersion = version;
+    this.#misses = 0;
+    this.#setSynced();
+  }
+
+  #miss(): void {
+    if (++this.#misses !== absentAfter) return;
+    this.#log.info("the server does not have this kind");
+    this.#setSynced();
+  }
+
+  #setSynced(): void {
     this.#synced = true;
     for (const resolve of this.#onSynced.splice(0)) resolve();
   }

@@ -165,6 +165,62 @@ const adminSpec = (more: Record<string, JsonSchema>, required: string[]): JsonSc
     ["subject", ...required],
   );
 
+// ClusterNetworkPolicy, with the limits of its own definition.
+const exactlyOne = (properties: Record<string, JsonSchema>): JsonSchema => ({
+  ...object(properties),
+  minProperties: 1,
+  maxProperties: 1,
+});
+const most = 25;
+const someOf = (items: JsonSchema): JsonSchema => ({ ...listOf(items), minItems: 1, maxItems: most });
+const realPort: JsonSchema = { type: "integer", minimum: 1, maximum: 65_535 };
+const clusterPods = {
+  namespaces: selector,
+  pods: object({ namespaceSelector: selector, podSelector: selector }, ["podSelector"]),
+};
+const ofProtocol = object(
+  {
+    destinationPort: exactlyOne({
+      number: realPort,
+      range: object({ start: realPort, end: realPort }, ["start", "end"]),
+    }),
+  },
+  ["destinationPort"],
+);
+const clusterRules = (peers: Record<string, JsonSchema>, key: "from" | "to"): JsonSchema => ({
+  ...listOf(
+    object(
+      {
+        name: { type: "string", maxLength: 100 },
+        action: { type: "string", enum: ["Accept", "Deny", "Pass"] },
+        [key]: someOf(exactlyOne(peers)),
+        protocols: someOf(
+          exactlyOne({ tcp: ofProtocol, udp: ofProtocol, sctp: ofProtocol, destinationNamedPort: text }),
+        ),
+      },
+      ["action", key],
+    ),
+  ),
+  maxItems: most,
+});
+const clusterSpec = object(
+  {
+    tier: { type: "string", enum: ["Admin", "Baseline"] },
+    priority: { type: "integer", minimum: 0, maximum: 1000 },
+    subject: exactlyOne(clusterPods),
+    ingress: clusterRules(clusterPods, "from"),
+    egress: clusterRules(
+      {
+        ...clusterPods,
+        ...{ nodes: selector, networks: someOf({ type: "string", maxLength: 43 }) },
+        domainNames: someOf(text),
+      },
+      "to",
+    ),
+  },
+  ["tier", "priority", "subject"],
+);
+
 const metadata: JsonSchema = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
 const top = (properties: Record<string, JsonSchema>): JsonSchema =>
   object({ apiVersion: text, kind: text, metadata, status: anything, ...properties }, ["metadata"]);
@@ -179,6 +235,7 @@ export const policySchemas = {
     required: ["metadata", "spec"],
   },
   BaselineAdminNetworkPolicy: { ...top({ spec: adminSpec({}, []) }), required: ["metadata", "spec"] },
+  ClusterNetworkPolicy: { ...top({ spec: clusterSpec }), required: ["metadata", "spec"] },
 } as const satisfies Record<string, JsonSchema>;
 
 export type PolicyKind = keyof typeof policySchemas;
@@ -193,6 +250,7 @@ export const policyResources: Record<PolicyKind, { apiVersion: string; plural: s
     apiVersion: "policy.networking.k8s.io/v1alpha1",
     plural: "baselineadminnetworkpolicies",
   },
+  ClusterNetworkPolicy: { apiVersion: "policy.networking.k8s.io/v1alpha2", plural: "clusternetworkpolicies" },
 };
 
 /** Kinds with a status: all but NetworkPolicy. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy and BaselineAdminNetworkPolicy, as their API reference has them.
+// policy.networking.k8s.io: v1alpha1 AdminNetworkPolicy and BaselineAdminNetworkPolicy, and v1alpha2 ClusterNetworkPolicy, which
+// is both in one, as their API reference has them.
 import type { KubeObject } from "../../lib/kube-object.ts";
 import {
   type Action,
@@ -11,43 +12,51 @@ import {
   type Problem,
   protocols,
   type Rule,
+  type Tier,
 } from "./model.ts";
 import { nodeLabelSource, nodesWith } from "./node-peers.ts";
-import { readPort } from "./ports.ts";
+import { isPortName, readPort } from "./ports.ts";
 import { anyPod, labelKeys, readSelector } from "./selector.ts";
 
 const numbers: Record<string, number> = { TCP: protocols.TCP, UDP: protocols.UDP, SCTP: protocols.SCTP };
-const actions: Record<string, Action> = { Allow: "allow", Deny: "deny", Pass: "pass" };
-const lastPriority = 1000;
+/** What has no priority goes after all that has one. */
+const afterPriorities = 1001;
 /** The only name that a baseline may have: there is one in a cluster. */
 const baselineName = "default";
+
+/** In what the kinds differ: their tier, and the words for what a rule does. */
+function formOf({ kind, spec }: KubeObject): { tier: Tier; actions: Record<string, Action> } {
+  if (kind === "AdminNetworkPolicy")
+    return { tier: "admin", actions: { Allow: "allow", Deny: "deny", Pass: "pass" } };
+  if (kind === "BaselineAdminNetworkPolicy")
+    return { tier: "baseline", actions: { Allow: "allow", Deny: "deny" } };
+  const tier = spec.tier === "Admin" ? "admin" : "baseline";
+  return { tier, actions: { Accept: "allow", Deny: "deny", Pass: "pass" } };
+}
 
 /** Reads an object whose shape its schema has checked. */
 export function parseAdminPolicy(object: KubeObject): Parsed {
   const { kind, metadata, spec } = object;
-  const isBaseline = kind === "BaselineAdminNetworkPolicy";
-  const reader = new Reader(isBaseline);
-  if (isBaseline && metadata.name !== baselineName)
+  const { tier, actions } = formOf(object);
+  const reader = new Reader(actions);
+  if (kind === "BaselineAdminNetworkPolicy" && metadata.name !== baselineName)
     reader.say(["metadata", "name"], `there is one baseline, and its name is "${baselineName}"`);
-  const priority: number = isBaseline ? 0 : spec.priority;
-  if (!Number.isInteger(priority) || priority < 0 || priority > lastPriority)
-    reader.say(["spec", "priority"], `${priority} is no priority (0–${lastPriority})`);
   const subject = reader.pods(spec.subject, ["spec", "subject"]);
   const rules = [...reader.rules("ingress", "from", spec), ...reader.rules("egress", "to", spec)];
   if (reader.problems.length > 0) return { policies: [], problems: reader.problems };
   const policy = {
-    ...{ name: `${kind} ${metadata.name}`, tier: isBaseline ? ("baseline" as const) : ("admin" as const) },
-    ...{ priority, subject, ofNodes: false, isolates: { ingress: false, egress: false }, rules },
+    ...{ name: `${kind} ${metadata.name}`, tier, priority: spec.priority ?? afterPriorities },
+    ...{ subject, ofNodes: false, isolates: { ingress: false, egress: false }, rules },
   };
   return { policies: [policy], problems: [] };
 }
 
 class Reader {
   readonly problems: Problem[] = [];
-  readonly #isBaseline: boolean;
+  readonly #actions: Record<string, Action>;
 
-  constructor(isBaseline: boolean) {
-    this.#isBaseline = isBaseline;
+  constructor(actions: Record<string, Action>) {
+    this.#actions = actions;
   }
 
   say(path: Path, message: string): void {
@@ -76,20 +85,33 @@ class Reader {
   rules(direction: Direction, peersKey: "from" | "to", spec: any): Rule[] {
     return (spec[direction] ?? []).map((raw: any, index: number): Rule => {
       const path = ["spec", direction, index];
-      const action = actions[raw.action];
-      if (action === undefined || (action === "pass" && this.#isBaseline))
-        this.say([...path, "action"], `must be one of Allow, Deny${this.#isBaseline ? "" : ", Pass"}`);
+      const action = this.#actions[raw.action];
+      if (action === undefined)
+        this.say([...path, "action"], `must be one of ${Object.keys(this.#actions).join(", ")}`);
       if (raw[peersKey].length === 0) this.say([...path, peersKey], "it needs at least one peer");
       const ports: any[] = raw.ports ?? [];
+      const protocols: any[] = raw.protocols ?? [];
+      const named = protocols.findIndex((one) => one.destinationNamedPort !== undefined);
+      if (
+        named >= 0 &&
+        raw[peersKey].some((one: any) => one.namespaces === undefined && one.pods === undefined)
+      )
+        this.say(
+          [...path, "protocols", named, "destinationNamedPort"],
+          "only ports of pods have names: no other peer can stand beside it",
+        );
       return {
         ...{ direction, action: action ?? "deny" },
         peers: raw[peersKey].flatMap((peer: any, at: number) =>
           this.#peer(peer, direction, [...path, peersKey, at]),
         ),
         ports:
-          ports.length === 0
+          ports.length + protocols.length === 0
             ? undefined
-            : ports.flatMap((port, at) => this.#port(port, [...path, "ports", at])),
+            : [
+                ...ports.flatMap((port, at) => this.#port(port, [...path, "ports", at])),
+                ...protocols.flatMap((one, at) => this.#protocol(one, [...path, "protocols", at])),
+              ],
         at: `spec.${direction}[${index}]`,
       };
     });
@@ -121,8 +143,7 @@ class Reader {
       this.say(path, "it must have one of portNumber, portRange and namedPort");
       return [];
     }
-    if (namedPort !== undefined)
-      return readPort({ port: namedPort }, Object.values(numbers), path, this.problems);
+    if (namedPort !== undefined) return this.#namedPort(namedPort, [...path, "namedPort"]);
     const [key, { protocol = "TCP" }] =
       portNumber === undefined ? (["portRange", portRange] as const) : (["portNumber", portNumber] as const);
     const number = numbers[protocol];
@@ -140,5 +161,27 @@ class Reader {
       [...path, key],
       this.problems,
     );
+  }
+
+  /** Of ClusterNetworkPolicy. */
+  #protocol({ destinationNamedPort, ...byProtocol }: any, path: Path): PortMatch[] {
+    if (destinationNamedPort !== undefined)
+      return this.#namedPort(destinationNamedPort, [...path, "destinationNamedPort"]);
+    const [[name, { destinationPort }]] = Object.entries<any>(byProtocol) as [[string, any]];
+    const protocol = numbers[name.toUpperCase()]!;
+    const { number, range } = destinationPort;
+    if (range === undefined) return [{ protocol, first: number, last: number }];
+    if (range.end <= range.start)
+      this.say(
+        [...path, name, "destinationPort", "range", "end"],
+        `${range.end} is not after its start, ${range.start}`,
+      );
+    return [{ protocol, first: range.start, last: range.end }];
+  }
+
+  /** Of any protocol. A number is no name: no port of a pod is called so. */
+  #namedPort(name: string, path: Path): PortMatch[] {
+    if (!isPortName(name)) this.say(path, `"${name}" is no port's name`);
+    return Object.values(numbers).map((protocol) => ({ protocol, name }));
   }
 }

@@ -166,7 +166,8 @@ function judgePiece(
   isolating: Policy | undefined,
 ): { verdict: Verdict; by: string } {
   const said = ({ policy, rule }: Placed) => ({
-    verdict: rule.action === "allow" ? ("allow" as const) : ("deny" as const),
+    // What is passed by the last tier is allowed.
+    verdict: rule.action === "deny" ? ("deny" as const) : ("allow" as const),
     by: `${policy.name} ${rule.at}`,
   });
   const admin = rules.find(({ policy }) => policy.tier === "admin");

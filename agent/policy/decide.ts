@@ -72,7 +72,7 @@ export function decide(
   const inOrder = (tier: Tier): Decision | undefined => {
     for (const one of about.filter((policy) => policy.tier === tier)) {
       const rule = find(one, ["allow", "deny", "pass"]);
-      if (rule?.action === "pass") return undefined;
+      if (rule?.action === "pass" && tier !== "baseline") return undefined;
       if (rule !== undefined) return byRule(one, rule);
     }
     return undefined;
@@ -96,14 +96,15 @@ export function decide(
   return inOrder("baseline") ?? { verdict: "allowed", reason: `no policy is about its ${direction}` };
 }
 
+/** What is passed by the last tier is allowed. */
 function byRule({ name, tier }: Policy, { action, at }: Rule): Decision {
-  const verdict = action === "allow" ? "allowed" : "denied";
+  const does = { allow: "allows", deny: "denies", pass: "passes" }[action];
   return {
-    verdict,
+    verdict: action === "deny" ? "denied" : "allowed",
     policy: name,
     rule: at,
     tier,
-    reason: `${name} ${action === "allow" ? "allows" : "denies"} it by ${at}`,
+    reason: `${name} ${does} it by ${at}${action === "pass" ? ", and nothing comes after it" : ""}`,
   };
 }
 

@@ -55,7 +55,7 @@ export interface Policy {
   /** The object, e.g. NetworkPolicy production/default-deny. */
   name: string;
   tier: Tier;
-  /** Of the tiers admin and baseline: the lowest goes first. */
+  /** Of the tiers admin and baseline: the lowest goes first, of one priority by name. */
   priority: number;
   /** Whom it is about. */
   subject: Selector;

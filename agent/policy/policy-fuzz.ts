@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import {
   brokenPolicyProperty,
+  clusterPolicyProperty,
   everyKindProperty,
   networkPolicyProperty,
 } from "./testing-policy-properties.ts";
@@ -10,6 +11,7 @@ import {
 const properties: Record<string, { property: fc.IProperty<any>; runs: number }> = {
   "odd objects": { property: brokenPolicyProperty(), runs: 2000 },
   "NetworkPolicy against its model": { property: networkPolicyProperty, runs: 50 },
+  "ClusterNetworkPolicy against its model": { property: clusterPolicyProperty, runs: 50 },
   "every kind against decide()": { property: everyKindProperty, runs: 50 },
 };
 

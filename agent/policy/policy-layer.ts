@@ -89,8 +89,12 @@ export class PolicyLayer {
     const pods = informer("v1", "pods", forgetMostOfPod);
     const namespaces = informer("v1", "namespaces");
     const numbers = informer("shunt.dev/v1alpha1", "identities");
-    const policies = Object.values(policyResources).map(({ apiVersion, plural }) =>
-      informer(apiVersion, plural),
+    // Where other projects define a kind, it may be of another version, or gone.
+    const policies = Object.values(policyResources).map(
+      ({ apiVersion, plural }) =>
+        new Informer(client, resourcePath(apiVersion, plural), log, {}, forgetManagers, {
+          mayBeAbsent: true,
+        }),
     );
     this.#informers = [pods, namespaces, numbers, ...policies];
     this.#work = new Coalesced("policies", () => void this.#sync(), { log, onError: options.onError });

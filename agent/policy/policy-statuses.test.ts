@@ -24,6 +24,8 @@ import { parsePolicy } from "./validate.ts";
 
 const cilium = (name?: string) => resourcePath("cilium.io/v2", "ciliumnetworkpolicies", "default", name);
 const native = (name?: string) => resourcePath("networking.k8s.io/v1", "networkpolicies", "default", name);
+const clusterPolicy = (name?: string) =>
+  resourcePath("policy.networking.k8s.io/v1alpha2", "clusternetworkpolicies", undefined, name);
 const log = createLogger(() => undefined);
 let folder: string;
 let server: TestApiServer;
@@ -95,6 +97,7 @@ function startAgent(nodeName: string, knewBefore = false): Agent {
   const informers = [
     new Informer(client, resourcePath("cilium.io/v2", "ciliumnetworkpolicies"), log),
     new Informer(client, resourcePath("policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies"), log),
+    new Informer(client, clusterPolicy(), log),
     new Informer(client, resourcePath("networking.k8s.io/v1", "networkpolicies"), log),
   ];
   const nodes = new Informer(client, resourcePath("v1", "nodes"), log);
@@ -233,6 +236,42 @@ test("an AdminNetworkPolicy has the condition too", async () => {
   });
   const told = async () => (await kube.get(anp("all"))).status?.conditions?.[0]?.status;
   await waitFor("its condition", async () => (await told()) === "True", { timeoutMs: 10_000 });
+});
+
+test("a ClusterNetworkPolicy has the condition, and is refused as its own definition refuses it", async () => {
+  startAgent("a");
+  const apply = (name: string, rule: object, spec = {}) =>
+    kube.create(clusterPolicy(), {
+      ...{
+        apiVersion: "policy.networking.k8s.io/v1alpha2",
+        kind: "ClusterNetworkPolicy",
+        metadata: { name },
+      },
+      spec: { tier: "Admin", priority: 1, subject: { namespaces: {} }, egress: [rule], ...spec },
+    });
+  const to = (...peers: object[]) => ({ action: "Accept", to: peers });
+  await apply("all", to({ namespaces: {} }));
+  await apply("names", to({ domainNames: ["a.example"] }));
+  const told = async (name: string) => {
+    const [condition] = (await kube.get(clusterPolicy(name))).status?.conditions ?? [];
+    return `${condition?.status} ${condition?.message}`;
+  };
+  await waitFor("its condition", async () => (await told("all")).startsWith("True"), { timeoutMs: 10_000 });
+  const refused = "False spec.egress[0].to[0].domainNames: names are not supported";
+  await waitFor("the other's", async () => (await told("names")) === refused, { timeoutMs: 10_000 });
+  const wrong: [rule: object, spec?: object][] = [
+    [to()],
+    [to({})],
+    [to({ namespaces: {}, nodes: {} })],
+    [{ ...to({ namespaces: {} }), action: "Allow" }],
+    [{ ...to({ namespaces: {} }), protocols: [] }],
+    [{ ...to({ namespaces: {} }), protocols: [{ tcp: {} }] }],
+    [{ ...to({ namespaces: {} }), protocols: [{ tcp: { destinationPort: { number: 0 } } }] }],
+    [to({ namespaces: {} }), { priority: 1001 }],
+    [to({ namespaces: {} }), { tier: "Default" }],
+  ];
+  for (const [rule, spec] of wrong)
+    await assert.rejects(apply("wrong", rule, spec), { reason: "Invalid" }, JSON.stringify([rule, spec]));
 });
 
 test("a NetworkPolicy that cannot be used gets one Event, whatever the number of nodes", async () => {

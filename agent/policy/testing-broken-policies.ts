@@ -40,6 +40,31 @@ export const wholePolicies = {
       },
     ],
   },
+  ClusterNetworkPolicy: {
+    apiVersion: "policy.networking.k8s.io/v1alpha2",
+    kind: "ClusterNetworkPolicy",
+    metadata: { name: "p" },
+    spec: {
+      ...{ tier: "Admin", priority: 1000 },
+      subject: { pods: { namespaceSelector: {}, podSelector: { matchLabels: { a: "b" } } } },
+      ingress: [
+        {
+          ...{ name: "one", action: "Accept", from: [{ namespaces: { matchLabels: { c: "d" } } }] },
+          protocols: [
+            { tcp: { destinationPort: { number: 80 } } },
+            { udp: { destinationPort: { range: { start: 80, end: 90 } } } },
+            { destinationNamedPort: "web" },
+          ],
+        },
+      ],
+      egress: [
+        {
+          ...{ action: "Pass", to: [{ nodes: { matchLabels: { e: "f" } } }, { namespaces: {} }] },
+          protocols: [{ sctp: { destinationPort: { number: 9 } } }],
+        },
+      ],
+    },
+  },
 };
 
 /** Every place of an object. */
@@ -78,7 +103,7 @@ const odd = fc.oneof(
 );
 /** A whole object with some parts replaced. */
 export const brokenPolicy = fc
-  .constantFrom<keyof typeof wholePolicies>("NetworkPolicy", "CiliumNetworkPolicy")
+  .constantFrom(...(Object.keys(wholePolicies) as (keyof typeof wholePolicies)[]))
   .chain((kind) =>
     fc
       .array(

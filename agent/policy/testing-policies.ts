@@ -191,7 +191,7 @@ const adminPort = fc.constantFrom<any>(
   { portRange: { protocol: "TCP", start: 70, end: 80 } },
   { namedPort: "serve" },
 );
-const adminRules = (way: "from" | "to", actions: string[]) =>
+const adminRules = (way: "from" | "to", actions: string[]): fc.Arbitrary<any[]> =>
   fc.array(
     fc.record(
       {
@@ -213,7 +213,7 @@ const adminHead = { apiVersion: "policy.networking.k8s.io/v1alpha1" };
 export const adminPolicies = fc
   .tuple(
     fc.uniqueArray(
-      fc.record({ priority: fc.integer({ min: 0, max: 1000 }), ...adminSpec(["Allow", "Deny", "Pass"]) }),
+      fc.record({ priority: fc.integer({ min: 0, max: 5 }), ...adminSpec(["Allow", "Deny", "Pass"]) }),
       { maxLength: 2, selector: ({ priority }) => priority },
     ),
     fc.option(fc.record(adminSpec(["Allow", "Deny"])), { nil: undefined }),
@@ -232,10 +232,57 @@ export const adminPolicies = fc
         ]),
   ]);
 
+const clusterPods = fc.oneof(
+  namespaceSelector.map((namespaces) => ({ namespaces })),
+  fc
+    .record({ namespaceSelector, podSelector }, { requiredKeys: ["podSelector"] })
+    .map((one) => ({ pods: one })),
+);
+const clusterPort = fc.constantFrom<any>(
+  { tcp: { destinationPort: { number: 80 } } },
+  { udp: { destinationPort: { number: 80 } } },
+  { sctp: { destinationPort: { range: { start: 1, end: 65_535 } } } },
+  { tcp: { destinationPort: { range: { start: 70, end: 80 } } } },
+  { destinationNamedPort: "serve" },
+);
+const clusterRules = (way: "from" | "to"): fc.Arbitrary<any[]> =>
+  fc.array(
+    fc.record(
+      {
+        action: fc.constantFrom("Accept", "Deny", "Pass"),
+        [way]: fc.array(clusterPods, { minLength: 1, maxLength: 2 }),
+        protocols: fc.array(clusterPort, { minLength: 1, maxLength: 2 }),
+      },
+      { requiredKeys: ["action", way] },
+    ),
+    { maxLength: 2 },
+  );
+/** Of one tier and priority there is one. */
+export const clusterPolicies = fc
+  .uniqueArray(
+    fc.record(
+      {
+        ...{ tier: fc.constantFrom("Admin", "Baseline"), priority: fc.integer({ min: 0, max: 5 }) },
+        ...{ subject: clusterPods, ingress: clusterRules("from"), egress: clusterRules("to") },
+      },
+      { requiredKeys: ["tier", "priority", "subject"] },
+    ),
+    { maxLength: 4, selector: ({ tier, priority }) => `${tier}-${priority}` },
+  )
+  .map((specs) =>
+    specs.map((spec) => ({
+      ...{ apiVersion: "policy.networking.k8s.io/v1alpha2", kind: "ClusterNetworkPolicy" },
+      ...{ metadata: { name: `${spec.tier}-${spec.priority}`.toLowerCase() }, spec },
+    })),
+  );
+
 /** Policies of every kind. */
 export const anyPolicies = fc
-  .tuple(fc.array(fc.oneof(networkPolicy, ciliumPolicy), { maxLength: 4 }), adminPolicies)
-  .map(([some, admin]): any[] => [...some, ...admin]);
+  .tuple(
+    fc.array(fc.oneof(networkPolicy, ciliumPolicy), { maxLength: 4 }),
+    ...([adminPolicies, clusterPolicies] as const),
+  )
+  .map(([some, admin, cluster]): any[] => [...some, ...admin, ...cluster]);
 
 export function parsed(objects: readonly any[]): Policy[] {
   return objects.flatMap((object) => {

@@ -12,6 +12,7 @@ import { type Identity, PeerIndex } from "./peer-index.ts";
 import { brokenPolicy } from "./testing-broken-policies.ts";
 import {
   anyPolicies,
+  clusterPolicies,
   connections,
   endOf,
   isPod,
@@ -66,6 +67,19 @@ function modelPort(port: any, protocol: number, number: number, receiver: Who): 
   return number >= port.port && number <= (port.endPort ?? port.port);
 }
 
+/** NetworkPolicies that isolate a pod. */
+function modelIsolating(objects: any[], subject: Pod, direction: "ingress" | "egress"): any[] {
+  const key = direction === "ingress" ? "Ingress" : "Egress";
+  return objects.filter(({ metadata, spec }) => {
+    const types = spec.policyTypes ?? ["Ingress", ...(spec.egress?.length > 0 ? ["Egress"] : [])];
+    return (
+      metadata.namespace === subject.namespace &&
+      meets(spec.podSelector ?? {}, subject.labels) &&
+      types.includes(key)
+    );
+  });
+}
+
 function modelAllows(
   objects: any[],
   subject: Pod,
@@ -74,15 +88,7 @@ function modelAllows(
   protocol: number,
   port: number,
 ): boolean {
-  const key = direction === "ingress" ? "Ingress" : "Egress";
-  const about = objects.filter(({ metadata, spec }) => {
-    const types = spec.policyTypes ?? ["Ingress", ...(spec.egress?.length > 0 ? ["Egress"] : [])];
-    return (
-      metadata.namespace === subject.namespace &&
-      meets(spec.podSelector ?? {}, subject.labels) &&
-      types.includes(key)
-    );
-  });
+  const about = modelIsolating(objects, subject, direction);
   if (about.length === 0) return true;
   const receiver = direction === "ingress" ? subject : peer;
   return about.some(({ metadata, spec }) =>
@@ -103,6 +109,36 @@ function modelAllows(
         : peers.some((one: any) => modelPeer(one, metadata.namespace, peer) && rightPort(one));
     }),
   );
+}
+
+/** What ClusterNetworkPolicies of a tier say, by the words of their API reference. */
+function modelAction(
+  objects: any[],
+  tier: "Admin" | "Baseline",
+  { direction, protocol, port }: Connection,
+  subject: Pod,
+  peer: Who,
+): "Accept" | "Deny" | "Pass" | undefined {
+  const isWithin = (one: any, who: Who): boolean =>
+    isPod(who) &&
+    meets(one.namespaces ?? one.pods.namespaceSelector ?? {}, namespaces[who.namespace]!) &&
+    meets(one.pods?.podSelector ?? {}, who.labels);
+  const receiver = direction === "ingress" ? subject : peer;
+  const isTo = ({ destinationNamedPort, ...byProtocol }: any): boolean => {
+    if (destinationNamedPort !== undefined)
+      return modelPort({ port: destinationNamedPort }, protocol, port, receiver);
+    const [[name, { destinationPort }]] = Object.entries<any>(byProtocol) as [[string, any]];
+    const { number, range = { start: number, end: number } } = destinationPort;
+    return protocolNumbers[name.toUpperCase()] === protocol && range.start <= port && port <= range.end;
+  };
+  return objects
+    .filter(({ spec }) => spec.tier === tier && isWithin(spec.subject, subject))
+    .toSorted((a, b) => a.spec.priority - b.spec.priority)
+    .flatMap(({ spec }) => spec[direction] ?? [])
+    .find(
+      ({ from, to, protocols }) =>
+        (from ?? to).some((one: any) => isWithin(one, peer)) && (protocols?.some(isTo) ?? true),
+    )?.action;
 }
 
 /** The kernel's way: an identity by address, its table, and for pods the prefix where the first says "unless". */
@@ -175,6 +211,30 @@ export const networkPolicyProperty = fc.property(
     for (const [connection, subject, peer] of connections()) {
       const { direction, protocol, port } = connection;
       const expected = modelAllows(objects, subject, peer, direction, protocol, port);
+      const what = words(connection, subject, peer);
+      agree("decide()", decide(policies, connection).verdict === "allowed", expected, what);
+      agree("compile()", lookups.allows(connection, subject, peer), expected, what);
+    }
+  },
+);
+
+/** ClusterNetworkPolicies go before and after NetworkPolicies as their API reference says, in decide() and in the tables. */
+export const clusterPolicyProperty = fc.property(
+  fc.array(networkPolicy, { maxLength: 2 }),
+  clusterPolicies,
+  (own, cluster) => {
+    const policies = parsed([...own, ...cluster]);
+    const lookups = new Lookups(policies);
+    for (const [connection, subject, peer] of connections()) {
+      const { direction, protocol, port } = connection;
+      const action = (tier: "Admin" | "Baseline") => modelAction(cluster, tier, connection, subject, peer);
+      const admin = action("Admin") ?? "Pass";
+      const expected =
+        admin !== "Pass"
+          ? admin === "Accept"
+          : modelIsolating(own, subject, direction).length > 0
+            ? modelAllows(own, subject, peer, direction, protocol, port)
+            : action("Baseline") !== "Deny";
       const what = words(connection, subject, peer);
       agree("decide()", decide(policies, connection).verdict === "allowed", expected, what);
       agree("compile()", lookups.allows(connection, subject, peer), expected, what);

@@ -14,6 +14,7 @@ const parsers: Record<PolicyKind, (object: KubeObject) => Parsed> = {
   CiliumClusterwideNetworkPolicy: parseCiliumPolicy,
   AdminNetworkPolicy: parseAdminPolicy,
   BaselineAdminNetworkPolicy: parseAdminPolicy,
+  ClusterNetworkPolicy: parseAdminPolicy,
 };
 
 /** Whether objects of this kind are policies that we know. */
@@ -26,7 +27,7 @@ export function isPolicy(object: unknown): object is KubeObject {
   );
 }
 
-const ajv = new Ajv({ allErrors: true, strict: true, strictTypes: false });
+const ajv = new Ajv({ allErrors: true, strict: true, strictTypes: false, verbose: true });
 const validators = new Map<PolicyKind, ValidateFunction>();
 function validatorOf(kind: PolicyKind): ValidateFunction {
   const known = validators.get(kind) ?? ajv.compile(strictSchema(policySchemas[kind]));
@@ -49,23 +50,26 @@ export function parsePolicy(object: KubeObject): Parsed {
   return parsers[kind](bare);
 }
 
-/** The API server drops fields that are null, as if they were not there. */
+/** The API server drops fields that are null, as if they were not there; what is undefined is not there. */
 function withoutNulls<T>(value: T): T {
   if (Array.isArray(value)) return value.map(withoutNulls) as T;
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
-      .filter(([, one]) => one !== null)
+      .filter(([, one]) => one !== null && one !== undefined)
       .map(([key, one]) => [key, withoutNulls(one)]),
   ) as T;
 }
 
-function problemOf({ instancePath, keyword, params, message }: ErrorObject, object: unknown): Problem {
+function problemOf(error: ErrorObject, object: unknown): Problem {
+  const { instancePath, keyword, params, message, parentSchema } = error;
   const path = pathOf(instancePath, object);
   if (keyword === "additionalProperties")
     return { path: [...path, params.additionalProperty], message: "there is no such field" };
   if (keyword === "required") return { path, message: `it needs ${params.missingProperty}` };
   if (keyword === "enum") return { path, message: `must be one of ${params.allowedValues.join(", ")}` };
+  if (keyword === "minProperties" || keyword === "maxProperties")
+    return { path, message: `it must have one of ${Object.keys(parentSchema?.properties).join(", ")}` };
   return { path, message: message ?? "is wrong" };
 }
 

@@ -144,6 +144,16 @@ test("a policy is named with its kind where that is needed", async () => {
   assert.equal(both.code, 2);
   assert.match(both.err, /netpol\/shop\/backend or cnp\/shop\/backend/);
   assert.match((await shunt("get", "cnp/shop/backend")).out, /^CiliumNetworkPolicy shop\/backend\n/);
+  // Cilium's kind and ClusterNetworkPolicy have one short name: the one has a namespace, the other none.
+  const spec = { tier: "Baseline", priority: 7, subject: { namespaces: {} } };
+  cluster.objects["/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies"] = {
+    metadata: {},
+    items: [{ metadata: meta(undefined, "dns"), spec }],
+  };
+  assert.match((await shunt("get", "dns")).err, /ccnp\/dns or cnp\/dns/);
+  const { out } = await shunt("get", "cnp/dns");
+  assert.match(out, /^ClusterNetworkPolicy dns\n.*\n {2}tier {6}baseline, priority 7\n/);
+  assert.match((await shunt("get", "cnp/shop/backend")).out, /^CiliumNetworkPolicy shop\/backend\n/);
   assert.equal((await shunt("get", "shop/none")).code, 1);
   assert.equal((await shunt("get", "a/b/c/d")).code, 2);
 });
@@ -198,7 +208,7 @@ n2    host     10.0.0.1,fd00::1  1         enforced  none    -                  
 test("rules are told in words", () => {
   const words = (spec: object, kind: PolicyKind = "CiliumNetworkPolicy") => {
     const { apiVersion } = policyResources[kind];
-    const metadata = { name: "p", ...(/wide|Admin/.test(kind) ? {} : { namespace: "shop" }) };
+    const metadata = { name: "p", ...(/wide|Admin|Cluster/.test(kind) ? {} : { namespace: "shop" }) };
     const { policies, problems } = parsePolicy({ apiVersion, kind, metadata, spec });
     assert.deepEqual(problems, []);
     return policies.flatMap((policy) => [subjectWords(policy), ...policy.rules.map(ruleWords)]);
@@ -251,6 +261,20 @@ test("rules are told in words", () => {
       "all pods in namespaces with team=a",
       "pass egress to host with rack=a, remote-node with rack=a or all pods",
     ],
+  );
+  const protocols = [
+    { udp: { destinationPort: { range: { start: 7, end: 9 } } } },
+    { destinationNamedPort: "web" },
+  ];
+  assert.deepEqual(
+    words(
+      {
+        ...{ tier: "Admin", priority: 7, subject: team },
+        ingress: [{ action: "Accept", from: [{ namespaces: {} }], protocols }],
+      },
+      "ClusterNetworkPolicy",
+    ),
+    ["all pods in namespaces with team=a", "allow ingress from all pods on 7–9/UDP and web"],
   );
   assert.deepEqual(words({ endpointSelector: {} }, "CiliumClusterwideNetworkPolicy"), ["all pods"]);
   assert.deepEqual(words({ nodeSelector: {} }, "CiliumClusterwideNetworkPolicy"), ["all nodes"]);

@@ -103,6 +103,8 @@ const shortNames: Record<PolicyKind, string> = {
   CiliumClusterwideNetworkPolicy: "ccnp",
   AdminNetworkPolicy: "anp",
   BaselineAdminNetworkPolicy: "banp",
+  // That of Cilium's kind too, which has a namespace.
+  ClusterNetworkPolicy: "cnp",
 };
 const kindNames = (kind: PolicyKind): string[] => [
   kind.toLowerCase(),

@@ -157,11 +157,12 @@ function notesOf(policies: readonly PolicyOverview[], answers: NodeAnswers): str
 
 /** One policy for people. */
 export function formatDetails(details: PolicyDetails, now = Date.now()): string {
-  const { valid, message, created, tier, priority, about, isolates, rules, nodes } = details;
-  const rank = tier === "admin" ? `admin, priority ${priority}` : tier === "baseline" ? tier : "";
+  const { kind, valid, message, created, tier, priority, about, isolates, rules, nodes } = details;
+  const isTiered = tier === "admin" || tier === "baseline";
+  const rank = kind === "BaselineAdminNetworkPolicy" ? "baseline" : `${tier}, priority ${priority}`;
   const facts: [string, string][] = [
     ["valid", valid ? "True" : `False: ${message}`],
-    ["tier", rank],
+    ["tier", isTiered ? rank : ""],
     ["about", about.join("; ")],
     ["isolates", tier === "namespace" ? isolates.join(" and ") || "nothing" : ""],
     ["age", ageText(now - Date.parse(created))],

@@ -55,8 +55,8 @@ function getCommand(env: CliEnv): Command {
     .addHelpText(
       "after",
       `
-KIND is networkpolicy (netpol), ciliumnetworkpolicy (cnp), ciliumclusterwidenetworkpolicy (ccnp), adminnetworkpolicy (anp) or
-baselineadminnetworkpolicy (banp).
+KIND is networkpolicy (netpol), ciliumnetworkpolicy (cnp), ciliumclusterwidenetworkpolicy (ccnp), clusternetworkpolicy (cnp, and no
+namespace), adminnetworkpolicy (anp) or baselineadminnetworkpolicy (banp).
 
 Examples:
   shunt policy get shop/backend
@@ -95,7 +95,7 @@ Exit codes: 0 it was told, 1 a node did not answer, 2 wrong usage.`,
 function validateCommand(env: CliEnv): Command {
   return new Command("validate")
     .description(
-      "check policies in files: NetworkPolicy, AdminNetworkPolicy, CiliumNetworkPolicy and their clusterwide kinds",
+      "check policies in files: NetworkPolicy, ClusterNetworkPolicy and what it replaces, and Cilium's kinds",
     )
     .requiredOption("-f, --filename <file>", "YAML or JSON, repeatable; - is standard input", collect, [])
     .option("-o, --output <format>", "json or yaml")

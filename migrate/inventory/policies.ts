@@ -48,7 +48,7 @@ export const standardPolicy = "NetworkPolicy.networking.k8s.io";
 /** What Calico makes by itself from the standard ones (`knp.default.…`) is no policy of anybody's. */
 const isOfOthers = ({ metadata }: KubeObject): boolean => !/^knp\.default\.|^kns\./.test(metadata.name ?? "");
 
-const layer7 = /"(http|toFQDNs|kafka|dns|l7proto|domains)":/;
+const layer7 = /"(http|toFQDNs|kafka|dns|l7proto|domains|domainNames)":/;
 
 /** Counts policies of every kind; kinds that the cluster does not have cost one request each. */
 export async function readPolicies(source: ClusterSource): Promise<PolicyDetails> {

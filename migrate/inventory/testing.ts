@@ -10,6 +10,7 @@ const plurals: Record<string, string> = {
   CiliumNetworkPolicy: "ciliumnetworkpolicies",
   CiliumClusterwideNetworkPolicy: "ciliumclusterwidenetworkpolicies",
   AdminNetworkPolicy: "adminnetworkpolicies",
+  ClusterNetworkPolicy: "clusternetworkpolicies",
 };
 
 const pluralOf = (kind: string): string => plurals[kind] ?? `${kind.toLowerCase()}s`;

@@ -74,7 +74,7 @@ export function checkPolicies({ inventory, details, options, movesPods }: CheckC
         object: "cluster",
         problem: `${count} objects of ${kind} mean nothing without the old network`,
         remedy:
-          "Write them anew as NetworkPolicy, CiliumNetworkPolicy, AdminNetworkPolicy or their clusterwide kinds, or accept their end: --accept policy-of-another-kind.",
+          "Write them anew as NetworkPolicy, CiliumNetworkPolicy or ClusterNetworkPolicy, or accept their end: --accept policy-of-another-kind.",
       }),
     );
   }

@@ -719,6 +719,17 @@ describe("what is meant to be done decides", () => {
     });
     const refused = await ids(onCalico(internalIp, layer7), { policy: "enforce" });
     assert.equal(refused.get("layer7-policies"), "block");
+    const ofCluster = (...to: object[]) =>
+      object("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", "all", {
+        spec: { tier: "Admin", priority: 1, subject: { namespaces: {} }, egress: [{ action: "Accept", to }] },
+      });
+    const known = await ids(onCalico(internalIp, ofCluster({ namespaces: {} })), { policy: "enforce" });
+    assert.deepEqual(
+      ["policy-goes-along", "policy-of-another-kind", "layer7-policies"].map((id) => known.get(id)),
+      ["info", undefined, undefined],
+    );
+    const byName = onCalico(internalIp, ofCluster({ domainNames: ["a.example"] }));
+    assert.equal((await ids(byName, { policy: "enforce" })).get("layer7-policies"), "block");
   });
   test("a block of Calico's in its own node's range is as it should be", async () => {
     const own = object("crd.projectcalico.org/v1", "IPAMBlock", "own", {

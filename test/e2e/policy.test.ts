@@ -588,9 +588,37 @@ describe("policies in force on two nodes, dual-stack", () => {
     const { stdout } = await cluster.shunt(["policy", "list"]);
     for (const line of ["AdminNetworkPolicy +- +but", "BaselineAdminNetworkPolicy +- +default"])
       assert.match(stdout, new RegExp(`^${line} +True +3/3 +2 `, "m"));
+
+    // ClusterNetworkPolicy is of both tiers. Of the same priority AdminNetworkPolicy goes first.
+    const ofCluster = (policyName: string, tier: string, priority: number, rule: object) =>
+      cluster.apply({
+        ...{ apiVersion: "policy.networking.k8s.io/v1alpha2", kind: "ClusterNetworkPolicy" },
+        metadata: { name: policyName },
+        spec: { tier, priority, subject: inNamespace("shop"), ingress: [rule] },
+      });
+    const noStrangers = {
+      ...{ action: "Deny", from: [stranger] },
+      protocols: [{ tcp: { destinationPort: { number: port } } }],
+    };
+    await ofCluster("no-strangers", "Admin", 3, noStrangers);
+    await onlyReachedBy("friend", "neighbour");
+    assert.equal((await traced("stranger")).rule, "ClusterNetworkPolicy no-strangers spec.ingress[0]");
+    await ofCluster("no-strangers", "Admin", 4, noStrangers);
+    await onlyReachedBy(...everybody);
     await cluster.kubectl(["delete", "adminnetworkpolicies", "--all"]);
-    await cluster.kubectl(["delete", "baselineadminnetworkpolicies", "--all"]);
+    await onlyReachedBy("friend", "neighbour");
     await cluster.kubectl(["-n", "shop", "delete", "networkpolicy", "--all"]);
+    await onlyReachedBy("friend");
+    await ofCluster("others", "Baseline", 1, { action: "Pass", from: [inNamespace("other")] });
+    await onlyReachedBy("friend", "neighbour");
+    assert.equal((await traced("neighbour")).rule, "ClusterNetworkPolicy others spec.ingress[0]");
+    await ofCluster("nobody", "Baseline", 0, { action: "Deny", from: [{ namespaces: {} }] });
+    await onlyReachedBy();
+    const list = (await cluster.shunt(["policy", "list"])).stdout;
+    for (const one of ["no-strangers", "nobody", "others"])
+      assert.match(list, new RegExp(`^ClusterNetworkPolicy +- +${one} +True +3/3 +2 `, "m"));
+    await cluster.kubectl(["delete", "clusternetworkpolicies", "--all"]);
+    await cluster.kubectl(["delete", "baselineadminnetworkpolicies", "--all"]);
     await onlyReachedBy(...everybody);
   });
 
