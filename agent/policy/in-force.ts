@@ -5,7 +5,7 @@ import { type Informer, objectKey } from "../../lib/kube-informer.ts";
 import { hasStatus, inForceType, inForceTypeOn } from "../../lib/policy-schema.ts";
 import type { Modes } from "../config.ts";
 import type { Condition } from "../node-mode.ts";
-import type { PolicyState } from "./policy-controller.ts";
+import type { PolicyState } from "./policy-state.ts";
 import { type PolicyAccount, whyNotInForce } from "./policy-views.ts";
 
 const mostTold = 20;

@@ -21,7 +21,7 @@ import {
 } from "./identity.ts";
 import { accountOf } from "./in-force.ts";
 import type { LastValid, PolicyVersions } from "./last-valid.ts";
-import { type Labels, type Parsed, type Policy, pathText } from "./model.ts";
+import { type Parsed, type Policy, pathText } from "./model.ts";
 import {
   addressesOfNode,
   apiServerAddresses,
@@ -33,6 +33,7 @@ import {
 } from "./node-peers.ts";
 import { type Identity, PeerIndex, type ServicesPeer, sameSet } from "./peer-index.ts";
 import { PolicyIndex } from "./policy-index.ts";
+import type { EndpointJudgement, PolicyProblem, PolicyState } from "./policy-state.ts";
 import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
 import type { PolicyAccount } from "./policy-views.ts";
 import { isPolicy, parsePolicy } from "./validate.ts";
@@ -47,32 +48,6 @@ export interface PolicyInformers {
   slices: Informer;
   /** Of every kind of policy. */
   policies: readonly Informer[];
-}
-
-/** A policy that is not in force, and why. */
-export interface PolicyProblem {
-  /** E.g. NetworkPolicy shop/web. */
-  policy: string;
-  message: string;
-}
-
-/** A policy object, and what of it packets are judged by. */
-export interface PolicyState {
-  object: KubeObject;
-  /** Why it cannot be used, the same on every node; undefined when it can. */
-  problem: string | undefined;
-  /** What packets are judged by: what it says, or said when it could last be used. undefined: nothing of it. */
-  judgedBy: readonly Policy[] | undefined;
-  /** `judgedBy` is what the object says now. */
-  inForce: boolean;
-}
-
-/** What policies know of an endpoint. */
-export interface EndpointJudgement {
-  labels: Labels;
-  identity: number | undefined;
-  /** The endpoint's entry in the map sh_policy_of. */
-  word: number;
 }
 
 /** Numbers of prefixes are this node's own: from here on, as Cilium has them. */

@@ -21,7 +21,8 @@ import { NodeWords, wordsOfNodes } from "./in-force.ts";
 import { LastValid } from "./last-valid.ts";
 import { type LiveTrace, type TraceRequest, traceMaps } from "./live-trace.ts";
 import { hostName } from "./node-peers.ts";
-import { type EndpointJudgement, PolicyController } from "./policy-controller.ts";
+import { PolicyController } from "./policy-controller.ts";
+import type { EndpointJudgement } from "./policy-state.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
 import {
   type EndpointView,

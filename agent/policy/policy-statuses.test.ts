@@ -18,7 +18,7 @@ import { startTestApiServer, type TestApiServer } from "../../test/clusters/sand
 import { createShuntNode, shuntNodes } from "../node-mode.ts";
 import { accountOf, NodeWords, wordsOfNodes } from "./in-force.ts";
 import { pathText } from "./model.ts";
-import type { PolicyState } from "./policy-controller.ts";
+import type { PolicyState } from "./policy-state.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
 import { parsePolicy } from "./validate.ts";
 

@@ -10,7 +10,7 @@ import { Coalesced } from "../coalesce.ts";
 import { type Condition, stampConditions } from "../node-mode.ts";
 import { type ObjectProblem, ProblemEvents } from "../problem-events.ts";
 import type { NodeWords } from "./in-force.ts";
-import type { PolicyState } from "./policy-controller.ts";
+import type { PolicyState } from "./policy-state.ts";
 
 /** Nobody writes sooner; then nodes do so one after the other, if nobody has. */
 const firstMs = 200;

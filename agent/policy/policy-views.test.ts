@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { policyFlagBits, policyFlags } from "../datapath-layout.ts";
-import type { PolicyState } from "./policy-controller.ts";
+import type { PolicyState } from "./policy-state.ts";
 import { viewEndpoint, viewPolicy } from "./policy-views.ts";
 import { parsePolicy } from "./validate.ts";
 

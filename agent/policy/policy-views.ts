@@ -6,7 +6,7 @@ import { policyFlags } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import { isNode } from "./decide.ts";
 import type { Direction, Labels, Policy, Tier } from "./model.ts";
-import type { EndpointJudgement, PolicyProblem, PolicyState } from "./policy-controller.ts";
+import type { EndpointJudgement, PolicyProblem, PolicyState } from "./policy-state.ts";
 import { selects } from "./selector.ts";
 
 /** A policy object on one node. */
