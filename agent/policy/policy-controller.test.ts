@@ -83,6 +83,7 @@ class Judge {
     policyOf: new MemoryMap(),
     policyTables: new MemoryMap(),
     policyPorts: new MemoryMap(),
+    policyNetworks: new MemoryMap(),
     policyPrefixes: new MemoryMap(),
   };
 

@@ -40,6 +40,20 @@ export const wholePolicies = {
       },
     ],
   },
+  AdminNetworkPolicy: {
+    apiVersion: "policy.networking.k8s.io/v1alpha1",
+    kind: "AdminNetworkPolicy",
+    metadata: { name: "p" },
+    spec: {
+      priority: 5,
+      subject: { pods: { namespaceSelector: {}, podSelector: { matchLabels: { a: "b" } } } },
+      ingress: [{ action: "Pass", from: [{ namespaces: {} }], ports: [{ namedPort: "web" }] }],
+      egress: [
+        { action: "Deny", to: [{ networks: ["10.0.0.0/8", "::/0"] }], ports: [{ portNumber: { port: 80 } }] },
+        { action: "Allow", to: [{ nodes: {} }], ports: [{ portRange: { start: 1, end: 9 } }] },
+      ],
+    },
+  },
 };
 
 /** Every place of an object. */
@@ -78,7 +92,7 @@ const odd = fc.oneof(
 );
 /** A whole object with some parts replaced. */
 export const brokenPolicy = fc
-  .constantFrom<keyof typeof wholePolicies>("NetworkPolicy", "CiliumNetworkPolicy")
+  .constantFrom(...(Object.keys(wholePolicies) as (keyof typeof wholePolicies)[]))
   .chain((kind) =>
     fc
       .array(
