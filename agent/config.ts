@@ -62,6 +62,7 @@ const mapsOf = {
   policy: {
     tables: "sh_policy_tables",
     ports: "sh_policy_ports",
+    networks: "sh_policy_networks",
     prefixes: "sh_policy_prefixes",
     flows: "sh_policy_flows",
   },

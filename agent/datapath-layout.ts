@@ -6,7 +6,7 @@ import { be16, bytes, type StructLayout, struct, u8, u16, u32, u64 } from "./str
  * Version of the pinned layout, part of the pin path (`/sys/fs/bpf/shunt/<version>/maps/…`). Raise it whenever a
  * map's key or value changes: the kernel refuses to reuse a map of another size.
  */
-export const layoutVersion = "v3";
+export const layoutVersion = "v4";
 
 /** 16 bytes, network order, IPv4 mapped: what lib/addresses.ts `addressBytes()` returns. */
 const address = bytes(16, 4);
@@ -286,8 +286,20 @@ export const socketNat = struct("socket_nat", { address, port: be16, reserved: u
  */
 export const policyTableKey = struct("policy_table_key", { set: u32, identity: u32, direction: u32 });
 
-/** Value of `sh_policy_tables`: bit n of `lengths` is set when ports of the table are named by their first n bits. */
-export const policyTable = struct("policy_table", { table: u32, lengths: u32, rule: u32, action: u32 });
+/**
+ * Value of `sh_policy_tables`: bit n of `lengths` is set when ports of the table are named by their first n bits. `networks` is 1
+ * when some addresses have another table.
+ */
+export const policyTable = struct("policy_table", {
+  ...{ table: u32, lengths: u32, rule: u32, action: u32 },
+  networks: u32,
+});
+
+/** Key of `sh_policy_networks`, value as of `sh_policy_tables`: `prefixLength` counts the 64 bits before the address too. */
+export const policyNetworkKey = struct("policy_network_key", {
+  ...{ prefixLength: u32, table: u32, ipVersion: u32 },
+  address,
+});
 
 /** Key of `sh_policy_ports`: `bits` is 16 for one port, 0 for a whole protocol; those of `port` beyond them are zero. */
 export const policyPortKey = struct("policy_port_key", { table: u32, port: be16, bits: u8, protocol: u8 });
@@ -382,6 +394,7 @@ export const structs: readonly StructLayout<any>[] = [
   socketNat,
   policyTableKey,
   policyTable,
+  policyNetworkKey,
   policyPortKey,
   policyVerdict,
   policyPrefixKey,
@@ -410,6 +423,7 @@ export const maps = {
   socketNat: "sh_socket_nat",
   policyOf: "sh_policy_of",
   policyTables: "sh_policy_tables",
+  policyNetworks: "sh_policy_networks",
   policyPorts: "sh_policy_ports",
   policyPrefixes: "sh_policy_prefixes",
   policyFlows: "sh_policy_flows",

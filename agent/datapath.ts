@@ -44,6 +44,7 @@ const mapNames = [
   "sh_counters",
   "sh_policy_of",
   "sh_policy_tables",
+  "sh_policy_networks",
   "sh_policy_ports",
   "sh_policy_prefixes",
   "sh_policy_flows",
@@ -139,6 +140,9 @@ export class Datapath {
       },
       get policyTables() {
         return mapOf("sh_policy_tables");
+      },
+      get policyNetworks() {
+        return mapOf("sh_policy_networks");
       },
       get policyPorts() {
         return mapOf("sh_policy_ports");

@@ -7,6 +7,7 @@ import { run } from "../lib/run.ts";
 import * as layout from "./datapath-layout.ts";
 import { type BpfObject, inNetns, loadObject, type TestRunResult, testRun } from "./libbpf.ts";
 import { maglevSize, maglevTable } from "./maglev.ts";
+import { reservedIdentities } from "./policy/entities.ts";
 
 const objects = path.join(import.meta.dirname, "../build/bpf");
 
@@ -34,6 +35,7 @@ const configOf = (extraFlags: number): Uint8Array =>
     nodePortMax: 32767,
     masqueradePortMin: 61000,
     masqueradePortMax: 65535,
+    localIdentityHost: reservedIdentities.host,
   });
 
 /** One object with maps of its own, filled; `run` sends a packet through a program of it. */

@@ -28,6 +28,7 @@ struct socket_nat_key layout_socket_nat_key;
 struct socket_nat layout_socket_nat;
 struct policy_table_key layout_policy_table_key;
 struct policy_table layout_policy_table;
+struct policy_network_key layout_policy_network_key;
 struct policy_port_key layout_policy_port_key;
 struct policy_verdict layout_policy_verdict;
 struct policy_prefix_key layout_policy_prefix_key;

@@ -329,8 +329,19 @@ struct policy_table {
 	__u32 lengths; // bit n: entries there name ports by their first n bits
 	__u32 rule; // for what none of them covers
 	__u32 action; // enum policy_action
+	__u32 networks; // 1: some addresses have another table, in sh_policy_networks
 };
-_Static_assert(sizeof(struct policy_table) == 16, "policy_table");
+_Static_assert(sizeof(struct policy_table) == 20, "policy_table");
+
+// Map sh_policy_networks, longest prefix first: policy_network_key -> policy_table, instead of the table that the peer's identity
+// has. Rules by networks are about an address, whoever has it.
+struct policy_network_key {
+	__u32 prefix_length; // bits of what follows
+	__u32 table; // that of the identity
+	__u32 ip_version; // 4 or 6: else short prefixes of IPv6 would hold every IPv4 address
+	struct address address;
+};
+_Static_assert(sizeof(struct policy_network_key) == 28, "policy_network_key");
 
 // Map sh_policy_ports: policy_port_key -> policy_verdict. The entry with the most bits holds. By hash for each length that a table
 // has, mostly one: in a trie of all tables' ports a look-up would cost more the more there are.

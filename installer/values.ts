@@ -40,8 +40,8 @@ export interface Values {
   policy: {
     /** Which labels of pods make identities, before the usual ones: patterns, of which the first that matches decides. */
     identityLabels: string[];
-    /** As above: tables of ports by identity, their ports, prefixes that policies name, and connections. */
-    maps: Record<"tables" | "ports" | "prefixes" | "flows", number>;
+    /** As above: tables of ports by identity, their ports, tables by networks, prefixes that policies name, connections. */
+    maps: Record<"tables" | "ports" | "networks" | "prefixes" | "flows", number>;
   };
   modes: {
     podNetwork: "standby" | "active";
@@ -81,7 +81,7 @@ export const defaultValues: Values = {
   },
   policy: {
     identityLabels: [],
-    maps: { tables: 524_288, ports: 262_144, prefixes: 65_536, flows: 131_072 },
+    maps: { tables: 524_288, ports: 262_144, networks: 65_536, prefixes: 65_536, flows: 131_072 },
   },
   modes: { podNetwork: "active", services: "on", policy: "off", security: "observe" },
   logLevel: "info",
@@ -130,7 +130,7 @@ export const valuesSchema = {
       ...closed,
       properties: {
         identityLabels: { type: "array", maxItems: 100, items: { type: "string", minLength: 1 } },
-        maps: mapSizes("tables", "ports", "prefixes", "flows"),
+        maps: mapSizes("tables", "ports", "networks", "prefixes", "flows"),
       },
     },
     modes: {

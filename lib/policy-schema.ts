@@ -152,15 +152,15 @@ const adminRule = (peers: Record<string, JsonSchema>, key: "from" | "to"): JsonS
     },
     ["action", key],
   );
+/** CIDRs. */
+const networks: JsonSchema = { ...listOf(text), minItems: 1, maxItems: 25 };
 const adminSpec = (more: Record<string, JsonSchema>, required: string[]): JsonSchema =>
   object(
     {
       ...more,
       subject: object(podsOf),
       ingress: listOf(adminRule(podsOf, "from")),
-      egress: listOf(
-        adminRule({ ...podsOf, nodes: selector, networks: listOf(text), domainNames: listOf(text) }, "to"),
-      ),
+      egress: listOf(adminRule({ ...podsOf, nodes: selector, networks, domainNames: listOf(text) }, "to")),
     },
     ["subject", ...required],
   );

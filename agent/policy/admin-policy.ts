@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // policy.networking.k8s.io: v1alpha1 AdminNetworkPolicy and BaselineAdminNetworkPolicy, and v1alpha2 ClusterNetworkPolicy, which
 // is both in one, as their API reference has them.
+import { parseCidr } from "../../lib/addresses.ts";
+import { errorMessage } from "../../lib/errors.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import {
   type Action,
@@ -100,6 +102,10 @@ class Reader {
           [...path, "protocols", named, "destinationNamedPort"],
           "only ports of pods have names: no other peer can stand beside it",
         );
+      const hasNetworks = raw[peersKey].some(({ networks }: any) => networks !== undefined);
+      for (const [at, { namedPort }] of ports.entries())
+        if (hasNetworks && namedPort !== undefined)
+          this.say([...path, "ports", at, "namedPort"], "ports of networks have no names");
       return {
         ...{ direction, action: action ?? "deny" },
         peers: raw[peersKey].flatMap((peer: any, at: number) =>
@@ -118,23 +124,33 @@ class Reader {
   }
 
   #peer(raw: any, direction: Direction, path: Path): Peer[] {
-    for (const [key, why] of [
-      [
-        "networks",
-        "networks are not supported: an address that a rule denies may be of a pod that another allows",
-      ],
-      ["domainNames", "names are not supported"],
-    ] as const)
-      if (raw[key] !== undefined) {
-        this.say([...path, key], why);
-        return [];
-      }
-    if (raw.nodes === undefined || direction === "ingress")
+    if (raw.domainNames !== undefined) {
+      this.say([...path, "domainNames"], "names are not supported");
+      return [];
+    }
+    if (direction === "ingress" || (raw.nodes === undefined && raw.networks === undefined))
       return [{ kind: "labels", selector: this.pods(raw, path) }];
-    if (raw.namespaces !== undefined || raw.pods !== undefined)
-      this.say(path, "it must have one of namespaces, pods and nodes");
+    if (Object.keys(raw).length > 1)
+      this.say(path, "it must have one of namespaces, pods, nodes and networks");
+    if (raw.networks !== undefined) return this.#networks(raw.networks, [...path, "networks"]);
     const labels = readSelector(raw.nodes, (key) => nodeLabelSource + key, [...path, "nodes"], this.problems);
     return nodesWith(labels);
+  }
+
+  #networks(texts: readonly string[], path: Path): Peer[] {
+    return texts.flatMap((text, index): Peer[] => {
+      const at = [...path, index];
+      if (texts.indexOf(text) < index) this.say(at, `${text} is there already`);
+      try {
+        // parseCidr would take ::ffff:10.0.0.0/8 for 10.0.0.0/8, and the API server takes it for nothing.
+        if (text.includes(":") && text.includes("."))
+          throw new Error(`"${text}" is not a CIDR of one family`);
+        return [{ kind: "network", cidr: parseCidr(text) }];
+      } catch (error) {
+        this.say(at, errorMessage(error));
+        return [];
+      }
+    });
   }
 
   #port({ portNumber, namedPort, portRange }: any, path: Path): PortMatch[] {

@@ -3,6 +3,7 @@
 import type { Cidr } from "../../lib/addresses.ts";
 import { isNode, type NamedPort, policiesAbout } from "./decide.ts";
 import type { Direction, Labels, Policy, PortMatch, Rule } from "./model.ts";
+import { type Network, networksAt, networksOf } from "./networks.ts";
 import type { Identity, PeerIndex } from "./peer-index.ts";
 import { lastPort } from "./ports.ts";
 
@@ -23,6 +24,8 @@ export interface PortTable {
   ports: readonly PortVerdict[];
   /** For every protocol and port that no entry covers. */
   rest: { verdict: Verdict; by: string };
+  /** Addresses with another table: that of the longest network that holds one. None: undefined. */
+  networks?: readonly { cidr: Cidr; table: PortTable }[];
 }
 
 export interface CompiledDirection {
@@ -48,30 +51,35 @@ export function compile(
   );
   const isolating = about.find((policy) => policy.isolates[direction]);
   const made = new Map<string, PortTable>();
+  const networks = networksOf(rules.map(({ rule }) => rule));
   const tableFor = (
-    matched: readonly number[],
+    matched: ReadonlySet<number>,
     identity: Identity | undefined,
     ownNode: boolean,
   ): PortTable => {
     const named = direction === "ingress" ? subject.ports : (identity?.ports ?? []);
-    // Named ports are the only part of an identity that the rules do not say.
-    const usesNames =
-      direction === "egress" &&
-      matched.some((index) => rules[index]!.rule.ports?.some((port) => "name" in port) === true);
-    const key = `${matched.join()} ${ownNode} ${usesNames ? JSON.stringify(named) : ""}`;
-    const known = made.get(key);
-    if (known !== undefined) return known;
-    const table = makeTable(
-      matched.map((index) => rules[index]!),
-      named,
-      ownNode,
-      isolating,
-    );
-    made.set(key, table);
+    const plain = (more: readonly number[]): [key: string, table: PortTable] => {
+      const all = [...new Set([...matched, ...more])].toSorted((a, b) => a - b);
+      // Named ports are the only part of an identity that the rules do not say.
+      const usesNames =
+        direction === "egress" &&
+        all.some((index) => rules[index]!.rule.ports?.some((port) => "name" in port) === true);
+      const key = `${all.join()} ${ownNode} ${usesNames ? JSON.stringify(named) : ""}`;
+      const placed = all.map((index) => rules[index]!);
+      const table = made.get(key) ?? makeTable(placed, named, ownNode, isolating);
+      made.set(key, table);
+      return [key, table];
+    };
+    const { around, inside } = networksAt(networks, identity);
+    const [key, base] = plain(around);
+    if (inside.length === 0) return base;
+    const keyInside = `${key} ${identity?.cidr?.text ?? ""}`;
+    const table = made.get(keyInside) ?? withNetworks(base, inside, ({ rules }) => plain(rules)[1]);
+    made.set(keyInside, table);
     return table;
   };
   // Rules in their order, for everybody and for each identity that one of them names.
-  const forAll = rules.flatMap(({ rule }, index) => (rule.peers === undefined ? [index] : []));
+  const forAll = new Set(rules.flatMap(({ rule }, index) => (rule.peers === undefined ? [index] : [])));
   const named = new Map<Identity, Set<number>>();
   const nodes = direction === "ingress" && !isNode(subject.labels) ? peers.ownNode : [];
   for (const identity of nodes) named.set(identity, new Set(forAll));
@@ -85,14 +93,12 @@ export function compile(
   // A rule for everybody may name a port, which is another one for each peer.
   const hasNames =
     direction === "egress" &&
-    forAll.some((index) => rules[index]!.rule.ports?.some((port) => "name" in port) === true);
+    [...forAll].some((index) => rules[index]!.rule.ports?.some((port) => "name" in port) === true);
   if (hasNames)
     for (const identity of peers.withPorts) if (!named.has(identity)) named.set(identity, new Set(forAll));
   const tables = new Map<number, PortTable>();
-  for (const [identity, matched] of named) {
-    const sorted = [...matched].sort((a, b) => a - b);
-    tables.set(identity.id, tableFor(sorted, identity, nodes.includes(identity)));
-  }
+  for (const [identity, matched] of named)
+    tables.set(identity.id, tableFor(matched, identity, nodes.includes(identity)));
   return { tables, everybody };
 }
 
@@ -181,6 +187,25 @@ function judgePiece(
   const baseline = rules.find(({ policy }) => policy.tier === "baseline");
   return baseline === undefined ? { verdict: "allow", by: "" } : said(baseline);
 }
+
+/** A table with those of networks, without networks that change nothing. */
+function withNetworks(
+  base: PortTable,
+  networks: readonly Network[],
+  tableOf: (network: Network) => PortTable,
+): PortTable {
+  const tables = new Map<Network | undefined, PortTable>();
+  const others: { cidr: Cidr; table: PortTable }[] = [];
+  for (const network of networks) {
+    const table = tableOf(network);
+    tables.set(network, table);
+    const outside = tables.get(network.around) ?? base;
+    if (!isSame(table, outside)) others.push({ cidr: network.cidr, table });
+  }
+  return others.length === 0 ? base : { ...base, networks: others };
+}
+
+const isSame = (a: PortTable, b: PortTable): boolean => a === b || JSON.stringify(a) === JSON.stringify(b);
 
 /** Every prefix that policies name, once each: of NetworkPolicies alone, those that also stand for pods. */
 export function namedPrefixes(policies: readonly Policy[], only?: { ofPods: true }): Cidr[] {

@@ -114,7 +114,7 @@ function matches(rule: Rule, connection: Connection, behindService: BehindServic
   return rule.peers.some(
     (peer) =>
       matchesPeer(peer, connection.peer, behindService) &&
-      matchesPorts(rule, connection, peer.kind !== "cidr"),
+      matchesPorts(rule, connection, peer.kind !== "cidr" && peer.kind !== "network"),
   );
 }
 
@@ -138,6 +138,7 @@ function matchesPeer(match: Peer, peer: End, behindService: BehindService): bool
   if (match.kind === "labels") return selects(match.selector, peer.labels);
   if (match.kind === "services") return behindService(match, peer);
   const { address } = peer;
+  if (match.kind === "network") return address !== undefined && cidrContains(match.cidr, address);
   if (address === undefined || !(match.ofPods || peer.labels.has("reserved:world"))) return false;
   return cidrContains(match.cidr, address) && !match.except.some((cidr) => cidrContains(cidr, address));
 }

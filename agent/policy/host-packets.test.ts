@@ -94,6 +94,7 @@ class HostNode {
     this.#table = new PolicyTable(
       {
         ...{ policyOf: map("policyOf"), policyTables: map("policyTables") },
+        policyNetworks: map("policyNetworks"),
         ...{ policyPorts: map("policyPorts"), policyPrefixes: map("policyPrefixes") },
       },
       () => this.#now,

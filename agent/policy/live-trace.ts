@@ -13,6 +13,7 @@ import {
   policyEverybody,
   policyFlagBits,
   policyFlags,
+  policyNetworkKey,
   policyPortKey,
   policyPrefixKey,
   policyPrefixKinds,
@@ -97,7 +98,7 @@ export function traceMaps(maps: TraceMaps, question: LiveQuestion): LiveDecision
   const judgedBy = word(maps.policyOf.get(key32(endpoint))) ?? 0;
   const flag = direction === "ingress" ? policyFlags.POLICY_INGRESS : policyFlags.POLICY_EGRESS;
   if ((judgedBy & flag) === 0) return { verdict: "allowed", judged: false, identity, rule: 0 };
-  let found = look(maps, judgedBy, identity, question);
+  let found = look(maps, judgedBy, identity, question, peer);
   if (found.action === policyActions.POLICY_UNLESS) {
     const prefix = prefixOf(maps, peer, policyPrefixKinds.POLICY_PREFIX_POD);
     if (prefix !== undefined) found = look(maps, judgedBy, prefix, question);
@@ -123,9 +124,10 @@ function identityOf(maps: TraceMaps, address: Uint8Array): number {
   return prefixOf(maps, address, policyPrefixKinds.POLICY_PREFIX_WORLD) ?? 0;
 }
 
+const isIpv4 = (address: Uint8Array): boolean => addressFamily(addressText(address)) === "ipv4";
+
 function prefixOf(maps: TraceMaps, address: Uint8Array, kind: number): number | undefined {
-  const isIpv4 = addressFamily(addressText(address)) === "ipv4";
-  const family = isIpv4 ? 0 : policyPrefixKinds.POLICY_PREFIX_IPV6;
+  const family = isIpv4(address) ? 0 : policyPrefixKinds.POLICY_PREFIX_IPV6;
   const prefixLength = 32 + wholeAddress;
   return word(
     maps.policyPrefixes.get(policyPrefixKey.encode({ prefixLength, kind: kind | family, address })),
@@ -138,19 +140,31 @@ function look(
   judgedBy: number,
   identity: number,
   { direction, protocol, port }: LiveQuestion,
+  address?: Uint8Array,
 ): { action: number; rule: number } {
   const set = judgedBy >>> policyFlagBits;
   const way = direction === "ingress" ? directions.DIRECTION_INGRESS : directions.DIRECTION_EGRESS;
   const tableOf = (one: number) =>
     maps.policyTables.get(policyTableKey.encode({ set, identity: one, direction: way }));
-  const found = tableOf(identity) ?? tableOf(policyEverybody);
-  if (found === undefined) return { action: policyActions.POLICY_DENY, rule: 0 };
-  const { table, lengths, ...rest } = policyTable.decode(found);
+  const ofIdentity = tableOf(identity) ?? tableOf(policyEverybody);
+  if (ofIdentity === undefined) return { action: policyActions.POLICY_DENY, rule: 0 };
+  const found = address === undefined ? ofIdentity : tableAt(maps, ofIdentity, address);
+  const { table, lengths, rule, action } = policyTable.decode(found);
   for (let bits = 16; bits >= 0; bits--) {
     if ((lengths & (1 << bits)) === 0) continue;
     const first = port & (0xffff << (16 - bits)) & 0xffff;
     const verdict = maps.policyPorts.get(policyPortKey.encode({ table, port: first, bits, protocol }));
     if (verdict !== undefined) return policyVerdict.decode(verdict);
   }
-  return rest;
+  return { rule, action };
+}
+
+/** table_at() */
+function tableAt(maps: TraceMaps, found: Uint8Array, address: Uint8Array): Uint8Array {
+  const { table, networks } = policyTable.decode(found);
+  if (networks === 0) return found;
+  const prefixLength = 64 + wholeAddress;
+  const ipVersion = isIpv4(address) ? 4 : 6;
+  const key = policyNetworkKey.encode({ prefixLength, table, ipVersion, address });
+  return maps.policyNetworks.get(key) ?? found;
 }

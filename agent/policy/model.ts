@@ -20,6 +20,8 @@ export type Peer =
   | { kind: "labels"; selector: Selector }
   /** `ofPods`: also addresses of pods, as in NetworkPolicy; those of Cilium's kinds are about the world alone. */
   | { kind: "cidr"; cidr: Cidr; except: readonly Cidr[]; ofPods: boolean }
+  /** Addresses, whoever has them; only for egress, in the tiers admin and baseline. */
+  | { kind: "network"; cidr: Cidr }
   /** What is behind Services: the named one, or those whose labels are selected. No namespace: any. */
   | { kind: "services"; namespace: string | undefined; name?: string; selector: Selector };
 

@@ -17,6 +17,8 @@ export interface Identity {
   cidr?: Cidr;
 }
 
+/** Whose addresses have identities. */
+type KnownPeer = Exclude<Peer, { kind: "network" }>;
 export type ServicesPeer = Extract<Peer, { kind: "services" }>;
 /** Who is behind Services. */
 export interface Behind {
@@ -34,6 +36,7 @@ interface Answer {
   found: readonly Identity[];
 }
 
+const nobody: readonly Identity[] = [];
 const nobodyBehind: FindBehind = () => ({ texts: new Set(), others: new Set() });
 
 /** Beyond so many questions it is quicker to find answers anew, and only those that are asked for. */
@@ -101,8 +104,9 @@ export class PeerIndex {
     }
   }
 
-  /** Who these peers are. */
+  /** Who these peers are. A network is addresses, whoever has them. */
   of(peer: Peer): readonly Identity[] {
+    if (peer.kind === "network") return nobody;
     const key = this.#keys.get(peer) ?? keyOf(peer);
     this.#keys.set(peer, key);
     this.#asked.add(key);
@@ -117,7 +121,7 @@ export class PeerIndex {
     this.#asked.clear();
   }
 
-  #find(peer: Peer): Answer {
+  #find(peer: KnownPeer): Answer {
     if (peer.kind === "services") return this.#behindServices(peer);
     if (peer.kind === "cidr") {
       const matches = (identity: Identity) => isWithin(peer, identity);
@@ -190,7 +194,7 @@ export const sameSet = <T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean =>
   a.size === b.size && [...a].every((one) => b.has(one));
 
 /** The same for peers that are the same. */
-function keyOf(peer: Peer): string {
+function keyOf(peer: KnownPeer): string {
   if (peer.kind !== "cidr") return JSON.stringify(peer);
   const { cidr, except, ofPods } = peer;
   return JSON.stringify(["cidr", cidr.text, except.map(({ text }) => text), ofPods]);

@@ -15,6 +15,7 @@ import {
   policyFlagBits,
   policyFlags,
   policyHost,
+  policyNetworkKey,
   policyPortKey,
   policyPrefixKey,
   policyTable,
@@ -83,6 +84,7 @@ class Judge {
     policyOf: new MemoryMap(),
     policyTables: new MemoryMap(),
     policyPorts: new MemoryMap(),
+    policyNetworks: new MemoryMap(),
     policyPrefixes: new MemoryMap(),
   };
 
@@ -116,7 +118,7 @@ class Judge {
 
   /** All that the maps and the callers get, without the numbers that are each controller's own. */
   said() {
-    const { policyTables, policyPorts, policyPrefixes, policyOf } = this.#maps;
+    const { policyTables, policyPorts, policyNetworks, policyPrefixes, policyOf } = this.#maps;
     const names = new Map([[policyEverybody as number, "everybody"]]);
     for (const key of policyPrefixes.keys()) {
       const { prefixLength, kind, address } = policyPrefixKey.decode(key);
@@ -134,10 +136,20 @@ class Judge {
       const text = `${protocol} ${port}/${bits} ${action} ${ruleText(rule)}`;
       ports.set(table, [...(ports.get(table) ?? []), text].toSorted());
     }
+    const textsOf = (value: Uint8Array): string[] => {
+      const { table, lengths, rule, action } = policyTable.decode(value);
+      return [...(ports.get(table) ?? []), `${lengths} ${action} ${ruleText(rule)}`];
+    };
+    const networks = new Map<number, string[]>();
+    for (const key of policyNetworks.keys()) {
+      const { table, prefixLength, ipVersion, address } = policyNetworkKey.decode(key);
+      const text = `${ipVersion} ${prefixLength} ${hex(address)}: ${textsOf(policyNetworks.get(key)!)}`;
+      networks.set(table, [...(networks.get(table) ?? []), text].toSorted());
+    }
     const tables = [...policyTables.keys()].map((key) => {
-      const { table, lengths, rule, action } = policyTable.decode(policyTables.get(key)!);
-      const of = [...(ports.get(table) ?? []), `${lengths} ${action} ${ruleText(rule)}`];
-      return { ...policyTableKey.decode(key), ports: of };
+      const value = policyTables.get(key)!;
+      const { table } = policyTable.decode(value);
+      return { ...policyTableKey.decode(key), ports: [...textsOf(value), ...(networks.get(table) ?? [])] };
     });
     const endpoints = [policyHost, ...pods.map((_, index) => index + 1)].map((id) => {
       const own = word(policyOf.get(Uint8Array.of(id, 0, 0, 0)));
@@ -231,6 +243,23 @@ const aboutNodes = some([{}, { matchLabels: { zone: "a" } }]).map((nodeSelector)
   metadata: { name: "host" },
   spec: { nodeSelector, ingress: [{ fromEntities: ["remote-node"] }, { fromEndpoints: [{}] }] },
 }));
+const byNetworks = fc
+  .tuple(
+    some(["Allow", "Deny", "Pass"]),
+    fc.uniqueArray(some(["0.0.0.0/0", "10.244.1.0/24", "172.31.0.2/32"])),
+  )
+  .map(([action, networks]) => ({
+    apiVersion: "policy.networking.k8s.io/v1alpha1",
+    kind: "AdminNetworkPolicy",
+    metadata: { name: "networks" },
+    spec: {
+      ...{ priority: 5, subject: { namespaces: { matchLabels: { ns: "x" } } } },
+      egress: [
+        { action, to: [{ pods: { namespaceSelector: {}, podSelector: { matchLabels: { pod: "b" } } } }] },
+        { action: "Deny", to: [{ networks: ["10.244.0.0/16", "::/0", ...networks] }] },
+      ],
+    },
+  }));
 const byJob = some(["j", "k"]).map((job) => ({
   apiVersion: "networking.k8s.io/v1",
   kind: "NetworkPolicy",
@@ -248,7 +277,7 @@ const wrong = fc.constant({
 });
 const anyPolicy: fc.Arbitrary<KubeObject> = fc.oneof(
   { weight: 5, arbitrary: fc.oneof(networkPolicy, ciliumPolicy) },
-  { weight: 4, arbitrary: fc.oneof(toServices, byJob, fromNodes, aboutNodes) },
+  { weight: 4, arbitrary: fc.oneof(toServices, byJob, fromNodes, aboutNodes, byNetworks) },
   { weight: 1, arbitrary: wrong },
 );
 const policyChange: fc.Arbitrary<Change> = fc

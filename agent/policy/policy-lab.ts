@@ -87,6 +87,7 @@ export class PolicyLab {
       {
         policyOf: map("policyOf"),
         policyTables: map("policyTables"),
+        policyNetworks: map("policyNetworks"),
         policyPorts: map("policyPorts"),
         policyPrefixes: map("policyPrefixes"),
       },
@@ -115,7 +116,7 @@ export class PolicyLab {
   /** Policies in force, and entries by map. */
   get fill(): Record<string, number> {
     const { policies = 0, pods = 0 } = this.#controller.size ?? {};
-    const names = ["policyTables", "policyPorts", "policyPrefixes"] as const;
+    const names = ["policyTables", "policyPorts", "policyNetworks", "policyPrefixes"] as const;
     const entries = names.map((name) => [name, [...this.#map(name).keys()].length] as const);
     return { policies, pods, invalid: this.#controller.problems.length, ...Object.fromEntries(entries) };
   }

@@ -151,6 +151,7 @@ export class PolicyLayer {
       ...{ endpoints: this.#datapath.map("sh_endpoints"), ipcache: this.#datapath.map("sh_ipcache") },
       ...{ policyOf: this.#datapath.map("sh_policy_of") },
       policyTables: this.#datapath.map("sh_policy_tables"),
+      policyNetworks: this.#datapath.map("sh_policy_networks"),
       policyPorts: this.#datapath.map("sh_policy_ports"),
       policyPrefixes: this.#datapath.map("sh_policy_prefixes"),
     };

@@ -9,23 +9,27 @@ import fc from "fast-check";
 import { addressBytes, parseCidr } from "../../lib/addresses.ts";
 import { run } from "../../lib/run.ts";
 import * as layout from "../datapath-layout.ts";
-import type { BpfObject } from "../libbpf.ts";
+import type { BpfMap, BpfObject } from "../libbpf.ts";
 import { buildPacket, type PacketFields } from "../packet-building.ts";
 import { verdicts } from "../packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture, podMac } from "../packet-fixture.ts";
 import { compile, namedPrefixes } from "./compile.ts";
-import { type Connection, decide } from "./decide.ts";
+import { type Connection, decide, type End } from "./decide.ts";
 import { type DenialView, forgetDenials, readDenials } from "./denials.ts";
+import { reservedIdentities } from "./entities.ts";
+import { identityText } from "./identity.ts";
 import { type LiveDecision, traceMaps } from "./live-trace.ts";
 import type { Policy } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
-import { PolicyTable, type PrefixIdentity } from "./policy-table.ts";
+import { type PolicyMap, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
 import {
   anyPolicies,
   connections,
   endOf,
   isPod,
   labelsOf,
+  nodeLabels,
+  nodes,
   type Pod,
   parsed,
   pods,
@@ -39,7 +43,20 @@ const netns = `shtq${process.pid}`;
 const isLocal = ({ namespace }: Pod): boolean => namespace === "x";
 const idOf = (pod: Pod): number => pods.indexOf(pod) + 1;
 const nameOf = (pod: Pod): string => `${pod.namespace}/${pod.labels.pod}`;
-const identityOf = (pod: Pod): number => 1_000 + pods.indexOf(pod);
+/** Pods with the same labels have one. */
+const identityOf = (pod: Pod): number =>
+  1_000 + pods.findIndex((one) => identityText(labelsOf(one)) === identityText(labelsOf(pod)));
+/** The fixture gives the first pod an address of this family too. */
+const own6 = "fd10:244:0:1::5";
+const remoteNode = reservedIdentities["remote-node"];
+/** What a pod may talk to: pods here and elsewhere, two of them with the same labels, nodes, and the world. */
+const places = {
+  ...{ near: "10.244.0.2", far: "10.244.1.1", twin: "10.244.1.70", far6: "fd10:244:0:2::9" },
+  /** In the pods' range, and nobody told whose it is. */
+  unknown: "10.244.2.200",
+  ...{ host: nodes.own, otherNode: nodes.other, world: "192.0.2.1", world6: "2001:db8::1" },
+} as const;
+type Place = keyof typeof places;
 const tcpSyn = 0x02;
 const tcpAck = 0x10;
 
@@ -47,6 +64,7 @@ const tcpAck = 0x10;
 class PolicyNode {
   readonly #fixtures: Record<"pod" | "netdev", PacketFixture>;
   readonly #object: BpfObject;
+  onWrite: () => void = () => undefined;
   #table: PolicyTable;
   #port = 1_024;
   #now = 0;
@@ -57,6 +75,11 @@ class PolicyNode {
     this.#object = this.#fixtures.pod.object;
     const endpoints = this.#object.map(layout.maps.endpoints);
     endpoints.deleteMany(["10.244.1.1", "10.244.1.5", "10.244.1.6"].map(addressBytes));
+    const node6 = layout.ipcacheEntry.encode({
+      flags: layout.ipcacheFlags.IPCACHE_NODE,
+      identity: remoteNode,
+    });
+    this.#object.map(layout.maps.ipcache).set(layout.ipcachePrefix(parseCidr(`${nodes.other}/32`)), node6);
     const { IPCACHE_TUNNEL, IPCACHE_IN_CLUSTER } = layout.ipcacheFlags;
     const place = { tunnelEndpoint: addressBytes("172.31.0.3"), flags: IPCACHE_TUNNEL | IPCACHE_IN_CLUSTER };
     const mac = Uint8Array.from(podMac.split(":"), (part) => Number.parseInt(part, 16));
@@ -75,6 +98,8 @@ class PolicyNode {
             layout.ipcacheEntry.encode({ ...place, identity }),
           );
     }
+    const far6 = layout.ipcacheEntry.encode({ ...place, identity: identityOf(pods[3]!) });
+    this.#object.map(layout.maps.ipcache).set(layout.ipcachePrefix(parseCidr(`${places.far6}/128`)), far6);
     this.#table = this.#openTable();
   }
 
@@ -84,9 +109,31 @@ class PolicyNode {
       policyOf: map("policyOf"),
       policyTables: map("policyTables"),
       policyPorts: map("policyPorts"),
+      policyNetworks: map("policyNetworks"),
       policyPrefixes: map("policyPrefixes"),
     };
-    return new PolicyTable(maps, () => this.#now);
+    const watched = Object.fromEntries(Object.entries(maps).map(([name, one]) => [name, this.#watched(one)]));
+    return new PolicyTable(watched as unknown as PolicyMaps, () => this.#now);
+  }
+
+  /** A map of which each write is told to `onWrite`, one entry at a time. */
+  #watched(map: BpfMap): PolicyMap {
+    const set: PolicyMap["set"] = (key, value) => {
+      map.set(key, value);
+      this.onWrite();
+    };
+    return {
+      ...{ capacity: map.capacity, set, keys: () => map.keys(), get: (key) => map.get(key) },
+      setMany: (entries) => {
+        for (const [key, value] of entries) set(key, value);
+      },
+      deleteMany: (keys) => {
+        for (const key of keys) {
+          map.deleteMany([key]);
+          this.onWrite();
+        }
+      },
+    };
   }
 
   /** As a new agent finds the maps. */
@@ -108,7 +155,11 @@ class PolicyNode {
     for (const cidr of [...everything, ...named]) add(cidr, POLICY_PREFIX_WORLD);
     for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
     const peers = new PeerIndex([
-      ...pods.map((pod) => ({ id: identityOf(pod), labels: labelsOf(pod), ports: pod.ports })),
+      ...pods
+        .filter((pod) => identityOf(pod) === 1_000 + pods.indexOf(pod))
+        .map((pod) => ({ id: identityOf(pod), labels: labelsOf(pod), ports: pod.ports })),
+      { id: reservedIdentities.host, labels: nodeLabels.own, ports: [] },
+      { id: remoteNode, labels: nodeLabels.other, ports: [] },
       ...prefixes.map(({ of }) => of),
     ]);
     const endpoints = new Map(
@@ -138,15 +189,17 @@ class PolicyNode {
     const before = denied();
     const { verdict } = fixture.run(way === "egress" ? "from_pod" : "from_netdev", buildPacket(packet));
     const wasDenied = denied() > before;
-    assert.equal(verdict, wasDenied ? verdicts.drop : verdicts.redirect, JSON.stringify(packet));
+    // What goes to the node itself goes up its own network.
+    const passed = packet.destination === nodes.own ? verdicts.next : verdicts.redirect;
+    assert.equal(verdict, wasDenied ? verdicts.drop : passed, JSON.stringify(packet));
     return !wasDenied;
   }
 
   /** Entries by map. */
   sizes(): Record<string, number> {
-    const { policyTables, policyPorts, policyPrefixes } = layout.maps;
+    const { policyTables, policyPorts, policyNetworks, policyPrefixes } = layout.maps;
     return Object.fromEntries(
-      [policyTables, policyPorts, policyPrefixes].map((name) => [
+      [policyTables, policyPorts, policyNetworks, policyPrefixes].map((name) => [
         name,
         this.#object.map(name).entries().length,
       ]),
@@ -163,7 +216,7 @@ class PolicyNode {
     const maps = {
       ...{ endpoints: map("endpoints"), ipcache: map("ipcache"), policyOf: map("policyOf") },
       ...{ policyTables: map("policyTables"), policyPorts: map("policyPorts") },
-      policyPrefixes: map("policyPrefixes"),
+      ...{ policyNetworks: map("policyNetworks"), policyPrefixes: map("policyPrefixes") },
     };
     const question = { endpoint: idOf(subject), direction, protocol, port };
     return traceMaps(maps, { ...question, peer: addressBytes(isPod(peer) ? peer.address : peer) });
@@ -198,7 +251,8 @@ const names: Record<number, NonNullable<PacketFields["protocol"]>> = {
 function opening(connection: Connection, subject: Pod, peer: Who, sourcePort: number): PacketFields {
   const { direction, protocol, port } = connection;
   const other = isPod(peer) ? peer.address : peer;
-  const [source, destination] = direction === "egress" ? [subject.address, other] : [other, subject.address];
+  const own = other.includes(":") ? own6 : subject.address;
+  const [source, destination] = direction === "egress" ? [own, other] : [other, own];
   const protocolName = names[protocol]!;
   return {
     ...{ source, destination, protocol: protocolName, sourceMac: podMac },
@@ -245,10 +299,15 @@ describe("policies in the kernel", () => {
     await run("ip", ["netns", "delete", netns]);
   });
 
-  /** Those that a packet here can make: IPv4, from or to a pod of this node. */
+  /** Those that a packet here can make, from or to a pod of this node. */
   function* testable(): Generator<[Connection, Pod, Who]> {
-    for (const [connection, subject, peer] of connections()) {
-      if (!isLocal(subject) || (!isPod(peer) && peer.includes(":"))) continue;
+    for (const [connection, subject, peer] of connections({ withNodes: true })) {
+      const isIngress = connection.direction === "ingress";
+      if (!isLocal(subject)) continue;
+      const isIpv6 = !isPod(peer) && peer.includes(":");
+      if (isIpv6 && (isIngress || idOf(subject) !== 1 || connection.protocol === 1)) continue;
+      // What the node itself sends goes other ways.
+      if (isIngress && (peer === nodes.own || peer === nodes.other)) continue;
       // From another pod of this node it is that one's egress.
       if (connection.direction === "ingress" && isPod(peer) && isLocal(peer)) continue;
       yield [connection, subject, peer];
@@ -318,6 +377,182 @@ describe("policies in the kernel", () => {
           "a connection of its own",
         );
     });
+
+  type AdminRule = [action: "Allow" | "Deny" | "Pass", ...to: object[]];
+  const admin = (kind: "AdminNetworkPolicy" | "BaselineAdminNetworkPolicy", rules: readonly AdminRule[]) => ({
+    ...{ apiVersion: "policy.networking.k8s.io/v1alpha1", kind, metadata: { name: "default" } },
+    spec: {
+      ...(kind === "AdminNetworkPolicy" ? { priority: 5 } : {}),
+      subject: { namespaces: { matchLabels: { ns: "x" } } },
+      egress: rules.map(([action, ...to]) => ({ action, to })),
+    },
+  });
+  const anp = (...rules: AdminRule[]) => admin("AdminNetworkPolicy", rules);
+  const banp = (...rules: AdminRule[]) => admin("BaselineAdminNetworkPolicy", rules);
+  const network = (...networks: string[]) => ({ networks });
+  const [allPods, allNodes] = [{ namespaces: {} }, { nodes: {} }];
+  const all4 = network("0.0.0.0/0");
+  /** Of other pods, so that the prefix has a number here too. */
+  const elsewhere = {
+    ...egressTo({ ipBlock: { cidr: "10.244.0.0/16" } }),
+    metadata: { namespace: "z", name: "out" },
+  };
+  const toFar = { podSelector: { matchLabels: { pod: "a" } }, ...client };
+  const [pods4, world6] = [["near", "far", "twin"], ["world6"]] as const;
+  const networkCases: [title: string, objects: any[], passes: readonly Place[]][] = [
+    ["all of IPv4 is denied, pods and nodes too", [anp(["Deny", all4])], ["far6", ...world6]],
+    [
+      "pods are passed before that, unlike addresses that nobody told about",
+      [anp(["Pass", allPods], ["Deny", all4])],
+      [...pods4, "far6", ...world6],
+    ],
+    [
+      "what is passed is for NetworkPolicy: its block allows pods",
+      [anp(["Pass", allPods], ["Deny", all4]), egressTo({ ipBlock: { cidr: "10.244.1.0/24" } })],
+      ["far", "twin"],
+    ],
+    [
+      "what is passed and isolated is not allowed by a network after it, nor where another policy names a block",
+      [anp(["Pass", allPods], ["Allow", all4]), egressTo(), elsewhere],
+      ["unknown", "host", "otherNode", "world"],
+    ],
+    [
+      "a network is allowed before isolation, and holds one of two pods with the same labels",
+      [anp(["Allow", network("10.244.1.64/26")]), egressTo()],
+      ["twin"],
+    ],
+    [
+      "one of two pods with the same labels is denied, before what allows both",
+      [anp(["Deny", network("10.244.1.64/26")]), egressTo(toFar)],
+      ["far", "far6"],
+    ],
+    [
+      "the rule goes first, not the longer prefix",
+      [anp(["Allow", network("10.244.0.0/16")], ["Deny", network("10.244.1.64/26")])],
+      ["near", "far", "twin", "far6", "unknown", "host", "otherNode", "world", ...world6],
+    ],
+    [
+      "a shorter network around one that is allowed",
+      [anp(["Allow", network("10.244.1.64/26")], ["Deny", network("10.244.0.0/16")])],
+      ["twin", "far6", "host", "otherNode", "world", ...world6],
+    ],
+    [
+      "a network within one that is passed",
+      [anp(["Pass", network("10.244.1.64/26")], ["Deny", network("10.244.1.0/24", "192.0.2.0/24")])],
+      ["near", "twin", "far6", "unknown", "host", "otherNode", ...world6],
+    ],
+    [
+      "the node itself",
+      [anp(["Deny", network("172.31.0.2/32")])],
+      [...pods4, "far6", "unknown", "otherNode", "world", ...world6],
+    ],
+    [
+      "all nodes",
+      [anp(["Deny", network("172.31.0.0/24")])],
+      [...pods4, "far6", "unknown", "world", ...world6],
+    ],
+    [
+      "nodes are allowed before a network that holds them",
+      [anp(["Allow", allNodes], ["Deny", all4]), egressTo()],
+      ["host", "otherNode"],
+    ],
+    ["all of IPv6", [anp(["Deny", network("::/0")])], [...pods4, "unknown", "host", "otherNode", "world"]],
+    [
+      "pods of IPv6",
+      [anp(["Deny", network("fd10:244:0:2::/64")])],
+      [...pods4, "unknown", "host", "otherNode", "world", ...world6],
+    ],
+    [
+      "the baseline denies what no NetworkPolicy is about",
+      [banp(["Deny", network("10.244.1.0/24")])],
+      ["near", "far6", "unknown", "host", "otherNode", "world", ...world6],
+    ],
+    [
+      "a NetworkPolicy goes before the baseline",
+      [banp(["Deny", all4]), egressTo(toFar)],
+      ["far", "twin", "far6"],
+    ],
+    [
+      "admins pass to the baseline",
+      [anp(["Pass", network("10.244.1.64/26")], ["Deny", allPods]), banp(["Deny", network("192.0.2.0/24")])],
+      ["twin", "unknown", "host", "otherNode", ...world6],
+    ],
+  ];
+  const placeEnd = (place: Place): End => {
+    const address = places[place];
+    if (place === "unknown") return { labels: new Map(), ports: [], address: addressBytes(address) };
+    const ofPod = pods.find((pod) => pod.address === (place === "far6" ? places.far : address));
+    return { ...endOf(ofPod ?? address), address: addressBytes(address) };
+  };
+  const toPlace = (place: Place): Connection => ({
+    ...{ direction: "egress", subject: endOf(subject), peer: placeEnd(place), protocol: 6, port: 80 },
+  });
+  for (const [title, objects, expected] of networkCases)
+    test(`networks: ${title}`, () => {
+      const policies = parsed(objects);
+      node.apply(policies);
+      const passing = (passes: (place: Place) => boolean) =>
+        (Object.keys(places) as Place[]).filter(passes).toSorted();
+      const wanted = [...expected].toSorted();
+      const packet = (place: Place) => opening(toPlace(place), subject, places[place], node.freshPort());
+      assert.deepEqual(
+        passing((place) => decide(policies, toPlace(place)).verdict === "allowed"),
+        wanted,
+        "decide()",
+      );
+      assert.deepEqual(
+        passing((place) => node.passes(packet(place), "egress")),
+        wanted,
+        "packets",
+      );
+      const traced = (place: Place) =>
+        node.trace(toPlace(place), subject, places[place]).verdict === "allowed";
+      assert.deepEqual(passing(traced), wanted, "maps");
+    });
+
+  test("networks: a change has no moment in which what stays denied passes, or what stays allowed is dropped", () => {
+    const steps = [
+      [anp(["Deny", network("192.0.2.0/24", "10.244.1.0/24")])],
+      [anp(["Deny", network("192.0.2.0/25", "192.0.2.128/25"), network("10.244.1.1/32", "10.244.1.64/26")])],
+      [anp(["Allow", network("10.244.0.2/32")], ["Deny", all4])],
+      [anp(["Allow", network("10.244.0.2/32")]), egressTo()],
+      [banp(["Deny", network("192.0.0.0/16", "10.244.1.0/24")])],
+      [anp(["Pass", allPods], ["Deny", all4]), egressTo({ podSelector: {} })],
+      [anp(["Deny", network("192.0.2.0/24", "10.244.1.0/24")])],
+    ];
+    let writes = 0;
+    node.apply(parsed(steps.at(-1)!));
+    node.onWrite = () => {
+      writes++;
+      const passing = (["near", "far", "twin", "world"] as const).filter((place) =>
+        node.passes(opening(toPlace(place), subject, places[place], node.freshPort()), "egress"),
+      );
+      assert.deepEqual(passing, ["near"]);
+    };
+    try {
+      for (const objects of steps) node.apply(parsed(objects));
+    } finally {
+      node.onWrite = () => undefined;
+    }
+    assert.ok(writes > 50, `${writes} writes`);
+  });
+
+  test("networks: their tables go from the maps with what named them, also those of an earlier agent", () => {
+    node.apply([]);
+    node.apply([]);
+    const empty = node.sizes();
+    const policies = parsed([anp(["Pass", allPods], ["Deny", all4]), egressTo()]);
+    node.apply(policies);
+    assert.ok(node.sizes()[layout.maps.policyNetworks]! > 0);
+    const traced = (place: Place) => node.trace(toPlace(place), subject, places[place]).verdict;
+    node.restart();
+    assert.deepEqual([traced("world"), traced("world6")], ["denied", "denied"]);
+    node.apply(parsed([anp(["Deny", all4])]));
+    assert.deepEqual([traced("world"), traced("world6")], ["denied", "allowed"]);
+    node.apply([]);
+    node.apply([]);
+    assert.deepEqual(node.sizes(), empty);
+  });
 
   test("a connection that a changed policy forbids ends; one that it allows goes on", () => {
     const policies = parsed([ingressFrom(client)]);

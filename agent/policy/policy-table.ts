@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Policies in the kernel's maps: what is compiled is written as sets of tables, and an endpoint's word says which is its.
+import { createHash } from "node:crypto";
 import type { Cidr } from "../../lib/addresses.ts";
 import { ShuntError } from "../../lib/errors.ts";
 import {
@@ -9,6 +10,7 @@ import {
   policyEverybody,
   policyFlagBits,
   policyFlags,
+  policyNetworkKey,
   policyPortKey,
   policyPrefixKey,
   policyPrefixKinds,
@@ -35,6 +37,7 @@ export interface PolicyMaps {
   policyOf: PolicyMap;
   policyTables: PolicyMap;
   policyPorts: PolicyMap;
+  policyNetworks: PolicyMap;
   policyPrefixes: PolicyMap;
 }
 
@@ -71,14 +74,17 @@ interface DirectionTables {
   tables: ReadonlyMap<number, PortTable>;
 }
 
-/** Where sets name it, this is what they hold. */
+/** Where sets name it, this is what they hold. `keys` are those of its ports. */
 interface KeptTable extends Kept {
   value: Uint8Array;
+  /** Keys of its networks, and the tables that these have: sets hold them too. */
+  networks: Uint8Array[];
+  inner: KeptTable[];
 }
 
 interface KeptSet extends Kept {
   flags: number;
-  tables: KeptTable[];
+  tables: Set<KeptTable>;
 }
 
 const actionOf: Record<Verdict, number> = {
@@ -86,8 +92,20 @@ const actionOf: Record<Verdict, number> = {
   deny: policyActions.POLICY_DENY,
   unless: policyActions.POLICY_UNLESS,
 };
-/** What a map is called where the installation sizes it. */
-const sizeValues = { policyPorts: "policy.maps.ports", policyTables: "policy.maps.tables" } as const;
+/** The maps that sets and their tables are in, with what they are called where the installation sizes them. */
+const sizeValues = {
+  policyPorts: "policy.maps.ports",
+  policyNetworks: "policy.maps.networks",
+  policyTables: "policy.maps.tables",
+} as const;
+type SetMap = keyof typeof sizeValues;
+/** In the order in which they are written: what is named first. */
+const setMaps: readonly SetMap[] = ["policyPorts", "policyNetworks", "policyTables"];
+const ofEach = <T>(one: (name: SetMap) => T): Record<SetMap, T> => ({
+  policyPorts: one("policyPorts"),
+  policyNetworks: one("policyNetworks"),
+  policyTables: one("policyTables"),
+});
 const word32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 const read32 = (value: Uint8Array): number => new DataView(value.buffer, value.byteOffset).getUint32(0, true);
 const textOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1");
@@ -113,34 +131,33 @@ export class PolicyTable {
   /** Rules by number; flows and denials name them. */
   readonly #rules = new Map<string, number>();
   readonly #ruleTexts: string[] = [""];
-  #retired: { at: number; tables: Uint8Array[]; ports: Uint8Array[] }[] = [];
+  #retired: { at: number; keys: Record<SetMap, Uint8Array[]> }[] = [];
   #nextTable = 1;
   #nextSet = 1;
-  #used = { tables: 0, ports: 0 };
+  readonly #used: Record<SetMap, number>;
 
   /** Takes over what an earlier agent wrote: it stays in force until the first `apply`. */
   constructor(maps: PolicyMaps, now: () => number = () => performance.now()) {
     this.#maps = maps;
     this.#now = now;
-    const left = {
-      at: Number.POSITIVE_INFINITY,
-      tables: [...maps.policyTables.keys()],
-      ports: [...maps.policyPorts.keys()],
-    };
-    for (const key of left.tables) {
+    const left = ofEach((name) => [...maps[name].keys()]);
+    for (const key of left.policyTables) {
       const { set } = policyTableKey.decode(key);
       this.#nextSet = Math.max(this.#nextSet, set + 1);
     }
-    for (const key of left.ports)
-      this.#nextTable = Math.max(this.#nextTable, policyPortKey.decode(key).table + 1);
+    const tables = [
+      ...left.policyPorts.map((key) => policyPortKey.decode(key).table),
+      ...left.policyNetworks.map((key) => policyNetworkKey.decode(key).table),
+    ];
+    for (const table of tables) this.#nextTable = Math.max(this.#nextTable, table + 1);
     for (const key of maps.policyPrefixes.keys()) this.#prefixes.set(textOf(key), [key, word32(0)]);
     for (let id = 0; id < policyEndpoints; id++) {
       const value = maps.policyOf.get(word32(id));
       const word = value === undefined ? 0 : read32(value);
       if (word !== 0) this.#endpoints.set(id, { set: undefined, word });
     }
-    this.#used = { tables: left.tables.length, ports: left.ports.length };
-    this.#retired.push(left);
+    this.#used = ofEach((name) => left[name].length);
+    this.#retired.push({ at: Number.POSITIVE_INFINITY, keys: left });
   }
 
   /**
@@ -186,12 +203,11 @@ export class PolicyTable {
 
   /** Removes what no packet can be judged by any more. */
   collect(now = this.#now()): void {
-    for (const left of this.#retired.filter(({ at }) => at <= now)) {
-      this.#maps.policyTables.deleteMany(left.tables);
-      this.#maps.policyPorts.deleteMany(left.ports);
-      this.#used.tables -= left.tables.length;
-      this.#used.ports -= left.ports.length;
-    }
+    for (const { keys } of this.#retired.filter(({ at }) => at <= now))
+      for (const name of setMaps.toReversed()) {
+        this.#maps[name].deleteMany(keys[name]);
+        this.#used[name] -= keys[name].length;
+      }
     this.#retired = this.#retired.filter(({ at }) => at > now);
   }
 
@@ -231,9 +247,17 @@ export class PolicyTable {
       ({ protocol, first, last, verdict, by }) =>
         `${protocol}/${first}-${last}=${actionOf[verdict]}${this.#ruleNumber(by)}`,
     );
-    const text = `${parts.join(",")};${actionOf[table.rest.verdict]}${this.#ruleNumber(table.rest.by)}`;
+    const plain = `${parts.join(",")};${actionOf[table.rest.verdict]}${this.#ruleNumber(table.rest.by)}`;
+    const text = table.networks === undefined ? plain : this.#textWithNetworks(plain, table.networks);
     this.#tableTexts.set(table, text);
     return text;
+  }
+
+  /** Of one length, for a set's text has it for each identity. */
+  #textWithNetworks(plain: string, networks: NonNullable<PortTable["networks"]>): string {
+    const hash = createHash("sha256").update(plain);
+    for (const { cidr, table } of networks) hash.update(`\n${cidr.text} ${this.#tableText(table)}`);
+    return hash.digest("base64");
   }
 
   #ruleNumber(by: string): number {
@@ -247,10 +271,28 @@ export class PolicyTable {
 
   /** Writes what new sets need, tables of ports first. `contents`: of all sets that will be in force. */
   #makeSets(fresh: ReadonlyMap<string, EndpointPolicy>, contents: ReadonlySet<string>): void {
-    const ports: Entry[] = [];
-    const tables: Entry[] = [];
+    const entries = ofEach((): Entry[] => []);
     const madeTables = new Map<string, KeptTable>();
     const madeSets = new Map<string, KeptSet>();
+    const tableOf = (compiled: PortTable): KeptTable => {
+      const text = this.#tableText(compiled);
+      const known = this.#tables.get(text) ?? madeTables.get(text);
+      if (known !== undefined) return known;
+      const networks = compiled.networks ?? [];
+      const inner = networks.map(({ table }) => tableOf(table));
+      const number = this.#nextTable + madeTables.size;
+      const { entries: ports, lengths } = this.#portEntries(number, compiled);
+      const value = policyTable.encode({
+        ...{ table: number, lengths, ...this.#verdict(compiled.rest) },
+        networks: networks.length === 0 ? 0 : 1,
+      });
+      const places = networks.map(({ cidr }, at): Entry => [networkKey(number, cidr), inner[at]!.value]);
+      entries.policyPorts.push(...ports);
+      entries.policyNetworks.push(...places);
+      const made = { text, number, users: 0, keys: keysOf(ports), value, networks: keysOf(places), inner };
+      madeTables.set(text, made);
+      return made;
+    };
     for (const [content, policy] of fresh) {
       const set: KeptSet = {
         text: content,
@@ -258,7 +300,7 @@ export class PolicyTable {
         users: 0,
         keys: [],
         flags: 0,
-        tables: [],
+        tables: new Set(),
       };
       for (const [compiled, direction, flag] of [
         [policy.ingress, directions.DIRECTION_INGRESS, policyFlags.POLICY_INGRESS],
@@ -268,55 +310,37 @@ export class PolicyTable {
         if (made === undefined) continue;
         set.flags |= flag;
         for (const [identity, compiledTable] of made.tables) {
-          const text = this.#tableText(compiledTable);
-          let table = this.#tables.get(text) ?? madeTables.get(text);
-          if (table === undefined) {
-            const number = this.#nextTable + madeTables.size;
-            const { entries, lengths } = this.#portEntries(number, compiledTable);
-            const value = policyTable.encode({
-              table: number,
-              lengths,
-              ...this.#verdict(compiledTable.rest),
-            });
-            table = { text, number, users: 0, keys: entries.map(([key]) => key), value };
-            ports.push(...entries);
-            madeTables.set(text, table);
-          }
+          const table = tableOf(compiledTable);
           const key = policyTableKey.encode({ set: set.number, identity, direction });
           set.keys.push(key);
-          set.tables.push(table);
-          tables.push([key, table.value]);
+          if (!set.tables.has(table)) for (const one of [table, ...table.inner]) set.tables.add(one);
+          entries.policyTables.push([key, table.value]);
         }
       }
       madeSets.set(content, set);
     }
     if (madeSets.size === 0) return;
     const inForce = [...contents].flatMap((content) => this.#sets.get(content) ?? []);
-    const oldTables = new Set(inForce.flatMap((set) => set.tables));
+    const oldTables = new Set(inForce.flatMap((set) => [...set.tables]));
     // The next agent writes all of it anew, beside what this one has written.
-    const size = {
-      tables: inForce.reduce((sum, { keys }) => sum + keys.length, tables.length),
-      ports: [...oldTables].reduce((sum, { keys }) => sum + keys.length, ports.length),
+    const old = {
+      policyPorts: [...oldTables].map(({ keys }) => keys.length),
+      policyNetworks: [...oldTables].map(({ networks }) => networks.length),
+      policyTables: inForce.map(({ keys }) => keys.length),
     };
-    this.#requireRoom("policyPorts", 2 * size.ports);
-    this.#requireRoom("policyTables", 2 * size.tables);
-    const fits = () =>
-      this.#used.ports + ports.length <= this.#maps.policyPorts.capacity &&
-      this.#used.tables + tables.length <= this.#maps.policyTables.capacity;
-    if (!fits()) this.#awaitRetired();
-    this.#requireRoom("policyPorts", this.#used.ports + ports.length);
-    this.#requireRoom("policyTables", this.#used.tables + tables.length);
+    for (const name of setMaps)
+      this.#requireRoom(name, 2 * old[name].reduce((sum, one) => sum + one, entries[name].length));
+    const needed = (name: SetMap) => this.#used[name] + entries[name].length;
+    if (setMaps.some((name) => needed(name) > this.#maps[name].capacity)) this.#awaitRetired();
+    for (const name of setMaps) this.#requireRoom(name, needed(name));
     // Numbers are used up, and entries counted, also when not all could be written: none may be found under another's number.
     this.#nextSet += madeSets.size;
     this.#nextTable += madeTables.size;
-    this.#used.ports += ports.length;
-    this.#used.tables += tables.length;
+    for (const name of setMaps) this.#used[name] += entries[name].length;
     try {
-      this.#maps.policyPorts.setMany(ports);
-      this.#maps.policyTables.setMany(tables);
+      for (const name of setMaps) this.#maps[name].setMany(entries[name]);
     } catch (error) {
-      const keys = (entries: readonly Entry[]) => entries.map(([key]) => key);
-      this.#retired.push({ at: this.#now(), tables: keys(tables), ports: keys(ports) });
+      this.#retired.push({ at: this.#now(), keys: ofEach((name) => keysOf(entries[name])) });
       throw error;
     }
     for (const [text, table] of madeTables) this.#tables.set(text, table);
@@ -336,7 +360,7 @@ export class PolicyTable {
     this.collect(last);
   }
 
-  #requireRoom(name: "policyPorts" | "policyTables", entries: number): void {
+  #requireRoom(name: SetMap, entries: number): void {
     const { capacity } = this.#maps[name];
     if (entries <= capacity) return;
     throw new ShuntError(`Policies need ${entries} entries of the map ${name}, which takes ${capacity}`, {
@@ -368,13 +392,14 @@ export class PolicyTable {
   #leave(set: KeptSet | undefined): void {
     if (set === undefined || --set.users > 0) return;
     this.#sets.delete(set.text);
-    const unused = set.tables.filter((table) => --table.users === 0);
+    const unused = [...set.tables].filter((table) => --table.users === 0);
     for (const { text } of unused) this.#tables.delete(text);
-    this.#retired.push({
-      at: this.#now() + graceMs,
-      tables: set.keys,
-      ports: unused.flatMap(({ keys }) => keys),
-    });
+    const keys = {
+      policyPorts: unused.flatMap(({ keys }) => keys),
+      policyNetworks: unused.flatMap(({ networks }) => networks),
+      policyTables: set.keys,
+    };
+    this.#retired.push({ at: this.#now() + graceMs, keys });
   }
 
   #writePrefixes(prefixes: readonly PrefixIdentity[]): void {
@@ -401,6 +426,16 @@ export class PolicyTable {
     for (const [text, entry] of wanted) this.#prefixes.set(text, entry);
     this.#given = prefixes;
   }
+}
+
+const keysOf = (entries: readonly Entry[]): Uint8Array[] => entries.map(([key]) => key);
+
+function networkKey(table: number, { family, prefix, bytes }: Cidr): Uint8Array {
+  const isIpv4 = family === "ipv4";
+  return policyNetworkKey.encode({
+    prefixLength: 64 + prefix + (isIpv4 ? 96 : 0),
+    ...{ table, ipVersion: isIpv4 ? 4 : 6, address: bytes },
+  });
 }
 
 function wordOf(set: KeptSet | undefined, audit: boolean): number {

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { parse } from "yaml";
-import { addressBytes } from "../../lib/addresses.ts";
-import { compile } from "./compile.ts";
+import { addressBytes, parseCidr } from "../../lib/addresses.ts";
+import { compile, type PortTable } from "./compile.ts";
 import { type Connection, decide, type End } from "./decide.ts";
 import { type Labels, type Policy, pathText } from "./model.ts";
 import { PeerIndex } from "./peer-index.ts";
@@ -28,6 +28,8 @@ describe("what is refused, and where", () => {
   const long = "a".repeat(64);
   const cnp = (rule: string) => `spec: {endpointSelector: {}, ${rule}}`;
   const admin = (rule: string) => `spec: {priority: 1, subject: {namespaces: {}}, ingress: [${rule}]}`;
+  const adminTo = (peers: string, more = "") =>
+    `spec: {priority: 1, subject: {namespaces: {}}, egress: [{action: Deny, to: [${peers}]${more}}]}`;
   const cases: [title: string, kind: Kind, body: string, problem: RegExp][] = [
     ["no spec", "np", "spec: null", /needs spec/],
     ["a field that is none", "np", "spec: {podSelektor: {}}", /^spec\.podSelektor: there is no such field/],
@@ -306,11 +308,53 @@ describe("what is refused, and where", () => {
       admin("{action: Deny, from: [{nodes: {}}]}"),
       /from\[0\]\.nodes: there is no such field/,
     ],
+    ["a network that is none", "anp", adminTo("{networks: [10.0.0.0]}"), /networks\[0\]: .*not a CIDR/],
+    ["a network of nothing", "anp", adminTo("{networks: ['10.0.0.0/33']}"), /networks\[0\]: .*not a CIDR/],
     [
-      "an admin's networks",
+      "a network of two families",
       "anp",
-      "spec: {priority: 1, subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [10.0.0.0/8]}]}]}",
-      /^spec\.egress\[0\]\.to\[0\]\.networks: networks are not supported/,
+      adminTo("{networks: ['::ffff:10.0.0.0/8']}"),
+      /networks\[0\]: .*not a CIDR/,
+    ],
+    ["no networks", "anp", adminTo("{networks: []}"), /^spec\.egress\[0\]\.to\[0\]\.networks: must NOT have/],
+    [
+      "too many networks",
+      "banp",
+      `spec: {subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [${Array.from({ length: 26 }, (_, at) => `10.0.${at}.0/24`).join()}]}]}]}`,
+      /networks: must NOT have more than 25 items/,
+    ],
+    [
+      "a network twice",
+      "anp",
+      adminTo("{networks: [10.0.0.0/8, 11.0.0.0/8, 10.0.0.0/8]}"),
+      /networks\[2\]: 10\.0\.0\.0\/8 is there already/,
+    ],
+    [
+      "networks beside pods",
+      "anp",
+      adminTo("{networks: [10.0.0.0/8], namespaces: {}}"),
+      /to\[0\]: it must have one of namespaces, pods, nodes and networks/,
+    ],
+    [
+      "networks beside nodes",
+      "anp",
+      adminTo("{networks: [10.0.0.0/8], nodes: {}}"),
+      /to\[0\]: it must have one of namespaces, pods, nodes and networks/,
+    ],
+    [
+      "an admin's ingress from networks",
+      "anp",
+      admin("{action: Deny, from: [{networks: [10.0.0.0/8]}]}"),
+      /from\[0\]\.networks: there is no such field/,
+    ],
+    [
+      "a port's name for networks",
+      "anp",
+      adminTo(
+        "{networks: [10.0.0.0/8]}, {namespaces: {}}",
+        ", ports: [{portNumber: {port: 1}}, {namedPort: web}]",
+      ),
+      /ports\[1\]\.namedPort: ports of networks have no names/,
     ],
     [
       "an admin's domain names",
@@ -627,6 +671,60 @@ test("an admin's policy is about pods by their namespaces' labels, in order of p
     ["one", "two"].map((name) => allows(all, "egress", a, rack(name))),
     [false, true],
   );
+});
+
+describe("networks in tables", () => {
+  const rules = (...all: [action: string, ...networks: string[]][]) => {
+    const egress = all.map(([action, ...networks]) => `{action: ${action}, to: [{networks: [${networks}]}]}`);
+    return policies("anp", `spec: {priority: 1, subject: {namespaces: {}}, egress: [${egress}]}`);
+  };
+  const worldAt = (id: number, text: string) => ({
+    ...{ id, labels: world("192.0.2.1").labels, ports: [], cidr: parseCidr(text) },
+  });
+  const texts = (table: PortTable | undefined) =>
+    table?.networks?.map(({ cidr, table: { rest } }) => `${cidr.text} ${rest.verdict}`);
+
+  test("only those that change something, the longest of them", () => {
+    const all = rules(
+      ["Deny", "10.0.0.0/8", "192.0.2.0/24"],
+      ["Allow", "10.1.0.0/16", "'2001:db8::/32'", "192.0.0.0/16"],
+    );
+    const { everybody } = compile(all, "egress", backend, new PeerIndex([]))!;
+    assert.deepEqual(texts(everybody), [
+      "10.0.0.0/8 deny",
+      "192.0.0.0/16 allow",
+      "192.0.2.0/24 deny",
+      "2001:db8::/32 allow",
+    ]);
+    assert.equal(everybody.rest.verdict, "allow");
+    assert.equal(compile(all, "ingress", backend, new PeerIndex([])), undefined);
+  });
+
+  test("whom a rule before them is about has none; others with the same rules share theirs", () => {
+    const all = [
+      ...policies(
+        "anp",
+        "spec: {priority: 0, subject: {namespaces: {}}, egress: [{action: Allow, to: [{namespaces: {}}]}]}",
+      ),
+      ...rules(["Deny", "10.0.0.0/8"]),
+    ];
+    const identities = [1, 2].map((id) => ({ id, labels: frontend.labels, ports: [] }));
+    const { tables, everybody } = compile(all, "egress", backend, new PeerIndex(identities))!;
+    assert.deepEqual([texts(tables.get(1)), texts(everybody)], [undefined, ["10.0.0.0/8 deny"]]);
+    assert.equal(tables.get(1), tables.get(2));
+  });
+
+  test("a prefix of the world knows those around it, and has those within it", () => {
+    const all = [
+      ...rules(["Deny", "192.0.2.0/24"], ["Allow", "192.0.2.128/25", "198.51.100.0/24"]),
+      ...policies("cnp", "spec: {endpointSelector: {}, egress: [{toCIDR: [192.0.2.0/25, 192.0.0.0/16]}]}"),
+    ];
+    const prefixes = ["192.0.2.0/25", "192.0.0.0/16"].map((text, at) => worldAt(at + 1, text));
+    const { tables, everybody } = compile(all, "egress", backend, new PeerIndex(prefixes))!;
+    assert.deepEqual([tables.get(1)!.rest.verdict, texts(tables.get(1))], ["deny", undefined]);
+    assert.deepEqual([tables.get(2)!.rest.verdict, texts(tables.get(2))], ["allow", ["192.0.2.0/24 deny"]]);
+    assert.deepEqual(texts(everybody), ["192.0.2.0/24 deny", "198.51.100.0/24 allow"]);
+  });
 });
 
 test("identities with the same rules share one table", () => {

@@ -65,6 +65,20 @@ export const wholePolicies = {
       ],
     },
   },
+  AdminNetworkPolicy: {
+    apiVersion: "policy.networking.k8s.io/v1alpha1",
+    kind: "AdminNetworkPolicy",
+    metadata: { name: "p" },
+    spec: {
+      priority: 5,
+      subject: { pods: { namespaceSelector: {}, podSelector: { matchLabels: { a: "b" } } } },
+      ingress: [{ action: "Pass", from: [{ namespaces: {} }], ports: [{ namedPort: "web" }] }],
+      egress: [
+        { action: "Deny", to: [{ networks: ["10.0.0.0/8", "::/0"] }], ports: [{ portNumber: { port: 80 } }] },
+        { action: "Allow", to: [{ nodes: {} }], ports: [{ portRange: { start: 1, end: 9 } }] },
+      ],
+    },
+  },
 };
 
 /** Every place of an object. */

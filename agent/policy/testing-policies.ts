@@ -18,7 +18,7 @@ export interface Pod {
   address: string;
   ports: { name: string; port: number; protocol: number }[];
 }
-export const pods: Pod[] = Object.keys(namespaces).flatMap((namespace, group) =>
+const single: Pod[] = Object.keys(namespaces).flatMap((namespace, group) =>
   ["a", "b", "c"].map((pod, index) => ({
     namespace,
     labels: { pod, ...(index === 2 ? {} : { role: "web" }) } as Record<string, string>,
@@ -26,7 +26,11 @@ export const pods: Pod[] = Object.keys(namespaces).flatMap((namespace, group) =>
     ports: [{ name: "serve", port: index === 0 ? 80 : 81, protocol: 6 }],
   })),
 );
+/** The last one has the labels of another: policies know both by one number. */
+export const pods: readonly Pod[] = [...single, { ...single[3]!, address: "10.244.1.70" }];
 const outside = ["192.0.2.1", "192.0.2.130", "198.51.100.7", "2001:db8::1"];
+/** The node of the pods whose policies are asked, and another one. */
+export const nodes = { own: "172.31.0.2", other: "172.31.0.3" } as const;
 export const protocolNumbers: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 export type Who = Pod | string;
@@ -48,10 +52,19 @@ export const worldLabels = (family: "ipv4" | "ipv6"): Labels =>
     ["reserved:world", ""],
     [`reserved:world-${family}`, ""],
   ]);
+export const nodeLabels = {
+  own: new Map([["reserved:host", ""]]),
+  other: new Map([["reserved:remote-node", ""]]),
+} as const satisfies Record<keyof typeof nodes, Labels>;
+const labelsAt = (address: string): Labels => {
+  if (address === nodes.own) return nodeLabels.own;
+  if (address === nodes.other) return nodeLabels.other;
+  return worldLabels(address.includes(":") ? "ipv6" : "ipv4");
+};
 export const endOf = (who: Who): End =>
   isPod(who)
     ? { labels: labelsOf(who), address: addressBytes(who.address), ports: who.ports }
-    : { labels: worldLabels(who.includes(":") ? "ipv6" : "ipv4"), address: addressBytes(who), ports: [] };
+    : { labels: labelsAt(who), address: addressBytes(who), ports: [] };
 
 // Random objects.
 const label = fc.constantFrom(["pod", "a"], ["pod", "b"], ["pod", "c"], ["role", "web"]);
@@ -191,17 +204,38 @@ const adminPort = fc.constantFrom<any>(
   { portRange: { protocol: "TCP", start: 70, end: 80 } },
   { namedPort: "serve" },
 );
+const adminNetworks = fc
+  .uniqueArray(
+    fc.constantFrom(
+      ...["0.0.0.0/0", "::/0", "0.0.0.0/1", "10.244.0.0/16", "10.244.1.0/24", "10.244.1.64/26"],
+      ...["10.244.1.1/32", "10.244.0.2/32", "172.31.0.0/24", "172.31.0.2/32"],
+      ...["192.0.2.0/24", "192.0.2.128/25", "2001:db8::/32"],
+    ),
+    { minLength: 1, maxLength: 3 },
+  )
+  .map((networks) => ({ networks }));
+const adminPeers = {
+  from: adminPods,
+  to: fc.oneof(adminPods, adminNetworks, fc.constant<any>({ nodes: {} })),
+};
 const adminRules = (way: "from" | "to", actions: string[]): fc.Arbitrary<any[]> =>
   fc.array(
-    fc.record(
-      {
-        action: fc.constantFrom(...actions),
-        [way]: fc.array(adminPods, { minLength: 1, maxLength: 2 }),
-        ports: fc.array(adminPort, { maxLength: 2 }),
-      },
-      { requiredKeys: ["action", way] },
-    ),
-    { maxLength: 2 },
+    fc
+      .record(
+        {
+          action: fc.constantFrom(...actions),
+          [way]: fc.array<any>(adminPeers[way], { minLength: 1, maxLength: 2 }),
+          ports: fc.array(adminPort, { maxLength: 2 }),
+        },
+        { requiredKeys: ["action", way] },
+      )
+      .map(({ ports, ...rule }: any) => {
+        // Ports of networks have no names.
+        const hasNetworks = rule[way].some(({ networks }: any) => networks !== undefined);
+        const used = ports?.filter((port: any) => !(hasNetworks && "namedPort" in port));
+        return used === undefined ? rule : { ...rule, ports: used };
+      }),
+    { maxLength: 3 },
   );
 const adminSpec = (actions: string[]) => ({
   subject: adminPods,
@@ -245,17 +279,25 @@ const clusterPort = fc.constantFrom<any>(
   { tcp: { destinationPort: { range: { start: 70, end: 80 } } } },
   { destinationNamedPort: "serve" },
 );
+const clusterPeers = { from: clusterPods, to: fc.oneof(clusterPods, adminNetworks) };
 const clusterRules = (way: "from" | "to"): fc.Arbitrary<any[]> =>
   fc.array(
-    fc.record(
-      {
-        action: fc.constantFrom("Accept", "Deny", "Pass"),
-        [way]: fc.array(clusterPods, { minLength: 1, maxLength: 2 }),
-        protocols: fc.array(clusterPort, { minLength: 1, maxLength: 2 }),
-      },
-      { requiredKeys: ["action", way] },
-    ),
-    { maxLength: 2 },
+    fc
+      .record(
+        {
+          action: fc.constantFrom("Accept", "Deny", "Pass"),
+          [way]: fc.array<any>(clusterPeers[way], { minLength: 1, maxLength: 2 }),
+          protocols: fc.array(clusterPort, { minLength: 1, maxLength: 2 }),
+        },
+        { requiredKeys: ["action", way] },
+      )
+      .map(({ protocols, ...rule }: any) => {
+        // Ports of networks have no names, and an empty list is none.
+        const hasNetworks = rule[way].some(({ networks }: any) => networks !== undefined);
+        const used = protocols?.filter((one: any) => !(hasNetworks && "destinationNamedPort" in one)) ?? [];
+        return used.length === 0 ? rule : { ...rule, protocols: used };
+      }),
+    { maxLength: 3 },
   );
 /** Of one tier and priority there is one. */
 export const clusterPolicies = fc
@@ -292,9 +334,9 @@ export function parsed(objects: readonly any[]): Policy[] {
   });
 }
 
-export function* connections(): Generator<[Connection, Pod, Who]> {
+export function* connections({ withNodes = false } = {}): Generator<[Connection, Pod, Who]> {
   for (const subject of pods)
-    for (const peer of [...pods, ...outside])
+    for (const peer of [...pods, ...outside, ...(withNodes ? Object.values(nodes) : [])])
       for (const direction of ["ingress", "egress"] as const)
         for (const [protocol, port] of [
           [6, 80],
@@ -307,4 +349,4 @@ export function* connections(): Generator<[Connection, Pod, Who]> {
           yield [{ direction, subject: endOf(subject), peer: endOf(peer), protocol, port }, subject, peer];
 }
 export const words = ({ direction, protocol, port }: Connection, subject: Pod, peer: Who): string =>
-  `${direction} of ${subject.namespace}/${subject.labels.pod}, ${isPod(peer) ? `${peer.namespace}/${peer.labels.pod}` : peer}, protocol ${protocol} port ${port}`;
+  `${direction} of ${subject.namespace}/${subject.labels.pod}, ${isPod(peer) ? `${peer.namespace}/${peer.labels.pod} ${peer.address}` : peer}, protocol ${protocol} port ${port}`;

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { addressBytes, cidrContains, parseCidr } from "../../lib/addresses.ts";
 import { compile, namedPrefixes, type PortTable } from "./compile.ts";
 import { type Connection, decide } from "./decide.ts";
+import { identityText } from "./identity.ts";
 import type { Policy } from "./model.ts";
 import { type Identity, PeerIndex } from "./peer-index.ts";
 import { brokenPolicy } from "./testing-broken-policies.ts";
@@ -19,6 +20,8 @@ import {
   labelsOf,
   namespaces,
   networkPolicy,
+  nodeLabels,
+  nodes,
   type Pod,
   parsed,
   pods,
@@ -119,10 +122,14 @@ function modelAction(
   subject: Pod,
   peer: Who,
 ): "Accept" | "Deny" | "Pass" | undefined {
+  const holds = (networks: string[], who: Who): boolean =>
+    networks.some((text) => cidrContains(parseCidr(text), addressBytes(isPod(who) ? who.address : who)));
   const isWithin = (one: any, who: Who): boolean =>
-    isPod(who) &&
-    meets(one.namespaces ?? one.pods.namespaceSelector ?? {}, namespaces[who.namespace]!) &&
-    meets(one.pods?.podSelector ?? {}, who.labels);
+    one.networks !== undefined
+      ? holds(one.networks, who)
+      : isPod(who) &&
+        meets(one.namespaces ?? one.pods.namespaceSelector ?? {}, namespaces[who.namespace]!) &&
+        meets(one.pods?.podSelector ?? {}, who.labels);
   const receiver = direction === "ingress" ? subject : peer;
   const isTo = ({ destinationNamedPort, ...byProtocol }: any): boolean => {
     if (destinationNamedPort !== undefined)
@@ -141,17 +148,28 @@ function modelAction(
     )?.action;
 }
 
-/** The kernel's way: an identity by address, its table, and for pods the prefix where the first says "unless". */
+/**
+ * The kernel's way: an identity by address, its table, or that of a network that holds the address; for pods and nodes the prefix
+ * where the first says "unless".
+ */
 class Lookups {
   readonly #policies: Policy[];
   readonly #peers: PeerIndex;
-  readonly #numberOfPod = new Map<Pod, number>();
+  readonly #numbers = new Map<Who, number>();
   readonly #prefixes: { identity: Identity; ofPods: boolean }[] = [];
   readonly #compiled = new Map<string, ReturnType<typeof compile>>();
 
   constructor(policies: Policy[]) {
     this.#policies = policies;
-    for (const [index, pod] of pods.entries()) this.#numberOfPod.set(pod, 1000 + index);
+    const known = new Map<string, Identity>();
+    for (const pod of pods) {
+      const id = 1000 + known.size;
+      const labels = labelsOf(pod);
+      const one = known.get(identityText(labels)) ?? { id, labels, ports: pod.ports };
+      known.set(identityText(labels), one);
+      this.#numbers.set(pod, one.id);
+    }
+    this.#numbers.set(nodes.own, 1).set(nodes.other, 6);
     const world = [...namedPrefixes(policies), parseCidr("0.0.0.0/0"), parseCidr("::/0")];
     for (const [index, cidr] of world.entries())
       this.#prefixes.push({
@@ -164,7 +182,9 @@ class Lookups {
         ofPods: true,
       });
     this.#peers = new PeerIndex([
-      ...pods.map((pod, index) => ({ id: 1000 + index, labels: labelsOf(pod), ports: pod.ports })),
+      ...known.values(),
+      { id: 1, labels: nodeLabels.own, ports: [] },
+      { id: 6, labels: nodeLabels.other, ports: [] },
       ...this.#prefixes.map(({ identity }) => identity),
     ]);
   }
@@ -179,11 +199,14 @@ class Lookups {
   allows({ direction, protocol, port }: Connection, subject: Pod, peer: Who): boolean {
     const compiled = this.#compile(direction, subject);
     if (compiled === undefined) return true;
-    const verdict = (id: number | undefined) =>
-      id === undefined ? "unless" : look(compiled.tables.get(id) ?? compiled.everybody, protocol, port);
-    if (!isPod(peer)) return verdict(this.#longest(peer, false)) === "allow";
-    const first = verdict(this.#numberOfPod.get(peer));
-    return (first === "unless" ? verdict(this.#longest(peer.address, true)) : first) === "allow";
+    const address = isPod(peer) ? peer.address : peer;
+    const tableOf = (id: number) => compiled.tables.get(id) ?? compiled.everybody;
+    const number = this.#numbers.get(peer);
+    const first = tableOf(number ?? this.#longest(address, false)!);
+    const verdict = look(tableAt(first, address), protocol, port);
+    if (verdict !== "unless" || number === undefined) return verdict === "allow";
+    const prefix = this.#longest(address, true);
+    return prefix !== undefined && look(tableOf(prefix), protocol, port) === "allow";
   }
 
   #longest(address: string, ofPods: boolean): number | undefined {
@@ -192,6 +215,12 @@ class Lookups {
       .filter((one) => one.ofPods === ofPods && cidrContains(one.identity.cidr!, bytes))
       .toSorted((a, b) => b.identity.cidr!.prefix - a.identity.cidr!.prefix)[0]?.identity.id;
   }
+}
+
+function tableAt(table: PortTable, address: string): PortTable {
+  const bytes = addressBytes(address);
+  const holding = (table.networks ?? []).filter(({ cidr }) => cidrContains(cidr, bytes));
+  return holding.toSorted((a, b) => b.cidr.prefix - a.cidr.prefix)[0]?.table ?? table;
 }
 
 const look = ({ ports, rest }: PortTable, protocol: number, port: number) =>
@@ -246,7 +275,7 @@ export const clusterPolicyProperty = fc.property(
 export const everyKindProperty = fc.property(anyPolicies, (objects) => {
   const policies = parsed(objects);
   const lookups = new Lookups(policies);
-  for (const [connection, subject, peer] of connections())
+  for (const [connection, subject, peer] of connections({ withNodes: true }))
     agree(
       "compile()",
       lookups.allows(connection, subject, peer),

@@ -254,12 +254,19 @@ test("rules are told in words", () => {
   const team = { namespaces: { matchLabels: { team: "a" } } };
   assert.deepEqual(
     words(
-      { priority: 7, subject: team, egress: [{ action: "Pass", to: [node, { namespaces: {} }] }] },
+      {
+        ...{ priority: 7, subject: team },
+        egress: [
+          { action: "Pass", to: [node, { namespaces: {} }] },
+          { action: "Deny", to: [{ networks: ["192.0.2.0/24", "2001:db8::/32"] }] },
+        ],
+      },
       "AdminNetworkPolicy",
     ),
     [
       "all pods in namespaces with team=a",
       "pass egress to host with rack=a, remote-node with rack=a or all pods",
+      "deny egress to 192.0.2.0/24 or 2001:db8::/32",
     ],
   );
   const protocols = [

@@ -311,7 +311,8 @@ function endOf(
       });
     return world.endOfPod(one.pod, address);
   }
-  const own = one.address === undefined ? undefined : addressText(addressBytes(one.address));
+  const named = one.address ?? world.nodeAddress(one.node, family);
+  const own = named === undefined ? undefined : addressText(addressBytes(named));
   const address = own === undefined ? {} : { address: addressBytes(own) };
   if (one.node !== undefined || one.title === hostName) {
     const labels = world.labelsOfNode(one.node ?? "", seenFrom);

@@ -31,6 +31,7 @@ function listed(words: readonly string[], last: string, none: string): string {
 
 function peerWords(peer: Peer): string {
   if (peer.kind === "labels") return selectorWords(peer.selector);
+  if (peer.kind === "network") return peer.cidr.text;
   if (peer.kind === "cidr") {
     const except =
       peer.except.length === 0 ? "" : ` except ${peer.except.map(({ text }) => text).join(", ")}`;

@@ -141,6 +141,18 @@ describe("trace", () => {
         },
       },
     ],
+    "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies": [
+      {
+        metadata: { name: "away" },
+        spec: {
+          priority: 1,
+          subject: {
+            pods: { namespaceSelector: {}, podSelector: { matchLabels: { app: "home" } } },
+          },
+          egress: [{ action: "Deny", to: [{ networks: ["172.31.0.3/32", "10.244.2.0/24"] }] }],
+        },
+      },
+    ],
     "/apis/networking.k8s.io/v1/networkpolicies": [
       {
         metadata: { name: "back", namespace: "shop" },
@@ -266,6 +278,19 @@ allowed
     assert.deepEqual(await traced("node:other", "node:node"), ["allowed", policy, "denied"]);
     assert.deepEqual(await traced("node:node", "node:other"), ["allowed", "allowed", "allowed"]);
     assert.deepEqual(await traced("shop/home", "host"), ["allowed", policy, "denied"]);
+  });
+
+  test("a network holds nodes and pods, however they are named", async () => {
+    for (const [to, verdict] of [
+      ["node:other", "denied"],
+      ["172.31.0.3", "denied"],
+      ["shop/back", "denied"],
+      ["node:node", "allowed"],
+      ["shop/front", "allowed"],
+    ] as const) {
+      const told = JSON.parse((await trace("shop/home", to, "9", "-o", "json")).out);
+      assert.equal(told.egress.verdict, verdict, to);
+    }
   });
 
   for (const [title, words, code, message] of [

@@ -149,6 +149,14 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
+	__type(key, struct policy_network_key);
+	__type(value, struct policy_table);
+} sh_policy_networks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
 	__type(key, struct policy_prefix_key);
 	__type(value, __u32);
 } sh_policy_prefixes SEC(".maps");

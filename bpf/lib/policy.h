@@ -49,13 +49,26 @@ static __always_inline struct policy_table *find_table(__u32 set, __u32 identity
 	return bpf_map_lookup_elem(&sh_policy_tables, &key);
 }
 
-static __noinline __u32 action_of(struct question *question, __u32 identity)
+// The table for an address of whoever has `table`.
+static __always_inline struct policy_table *table_at(struct policy_table *table, const struct address *address)
+{
+	struct policy_network_key key = {
+		.prefix_length = 192, .table = table->table, .ip_version = is_ipv4(address) ? 4 : 6, .address = *address,
+	};
+	struct policy_table *found = bpf_map_lookup_elem(&sh_policy_networks, &key);
+	return found ? found : table;
+}
+
+// `address` is the peer's, where rules by networks are asked too.
+static __noinline __u32 action_of(struct question *question, __u32 identity, const struct address *address)
 {
 	if (!question)
 		return POLICY_DENY;
 	struct policy_table *table = find_table(question->word >> POLICY_FLAGS, identity, question->direction);
 	if (!table)
 		return POLICY_DENY; // a set that is no more: the next packet finds the new one
+	if (table->networks && address)
+		table = table_at(table, address);
 	// Read each time: the verifier would follow every combination of bits that it knows.
 	volatile __u32 *lengths = &table->lengths;
 	__u32 port = bpf_ntohs(question->port);
@@ -113,11 +126,12 @@ static __always_inline int ask_policy(struct scratch *scratch)
 	question->rule = 0;
 	if (!(question->word & (out ? POLICY_EGRESS : POLICY_INGRESS)))
 		return JUDGED_ALLOWED;
-	__u32 action = action_of(question, question->identity);
+	const struct address *peer = out ? &question->tuple.destination : &question->tuple.source;
+	__u32 action = action_of(question, question->identity, peer);
 	if (action == POLICY_UNLESS) {
-		__u32 *prefix = prefix_identity(out ? &question->tuple.destination : &question->tuple.source, POLICY_PREFIX_POD);
-		if (prefix)
-			action = action_of(question, *prefix);
+		__u32 *prefix = prefix_identity(peer, POLICY_PREFIX_POD);
+		if (prefix) // what admins say of networks was asked before, and did not decide
+			action = action_of(question, *prefix, NULL);
 	}
 	if (action == POLICY_ALLOW)
 		return JUDGED_ALLOWED;
