@@ -620,6 +620,24 @@ describe("policies in force on two nodes, dual-stack", () => {
     await cluster.kubectl(["delete", "clusternetworkpolicies", "--all"]);
     await cluster.kubectl(["delete", "baselineadminnetworkpolicies", "--all"]);
     await onlyReachedBy(...everybody);
+
+    // Networks are addresses, whoever has them: here one of two that a pod has.
+    const targets = [...addresses.get("server")!, ...service];
+    const [ipv4] = targets.filter((one) => !one.includes(":"));
+    const egress = [{ action: "Deny", to: [{ networks: [`${ipv4}/32`] }] }];
+    await admin("AdminNetworkPolicy", "one-address", { priority: 1, subject: inNamespace("other"), egress });
+    for (const from of ["neighbour", "stranger"] as const)
+      await waitFor(
+        `${from} to reach the other address alone`,
+        async () => (await reaches(from, targets)).every((ok, index) => ok === targets[index]!.includes(":")),
+        { timeoutMs: 15_000, intervalMs: 300 },
+      );
+    assert.deepEqual(
+      await reaches("friend", targets),
+      targets.map(() => true),
+    );
+    await cluster.kubectl(["delete", "adminnetworkpolicies", "--all"]);
+    await onlyReachedBy(...everybody);
   });
 
   test("audit lets everything pass and counts it", async () => {
