@@ -725,6 +725,17 @@ describe("networks in tables", () => {
     assert.deepEqual([tables.get(2)!.rest.verdict, texts(tables.get(2))], ["allow", ["192.0.2.0/24 deny"]]);
     assert.deepEqual(texts(everybody), ["192.0.2.0/24 deny", "198.51.100.0/24 allow"]);
   });
+
+  test("a prefix for what nothing has decided has none", () => {
+    const all = [
+      ...rules(["Deny", "10.0.0.0/8"]),
+      ...policies("np", "spec: {podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/16}}]}]}"),
+    ];
+    const prefix = { id: 1, labels: new Map(), ports: [], cidr: parseCidr("10.0.0.0/16") };
+    const { tables, everybody } = compile(all, "egress", backend, new PeerIndex([prefix]))!;
+    assert.deepEqual([tables.get(1)!.rest.verdict, texts(tables.get(1))], ["allow", undefined]);
+    assert.deepEqual([everybody.rest.verdict, texts(everybody)], ["unless", ["10.0.0.0/8 deny"]]);
+  });
 });
 
 test("identities with the same rules share one table", () => {
