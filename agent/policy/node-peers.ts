@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Nodes as peers of policies: the reserved identities, and numbers of their own where policies select nodes by labels.
+import { createHash } from "node:crypto";
 import { addressBytes, addressText, isAddress } from "../../lib/addresses.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { nodeAddresses, nodeFacts } from "../node-model.ts";
@@ -143,8 +144,16 @@ export class NodePeers {
         ? reservedIdentities["kube-apiserver"]
         : reservedIdentities["remote-node"];
     const text = identityText(labels);
-    const number = this.#numbers.get(text) ?? firstNodeNumber + this.#numbers.size;
+    const number = this.#numbers.get(text) ?? this.#freeNumber(text);
     this.#numbers.set(text, number);
+    return number;
+  }
+
+  /** The same for the next agent, which finds it in the maps. */
+  #freeNumber(text: string): number {
+    const used = new Set(this.#numbers.values());
+    let number = firstNodeNumber + createHash("sha256").update(text).digest().readUIntBE(0, 3);
+    while (used.has(number)) number++;
     return number;
   }
 }

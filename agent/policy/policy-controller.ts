@@ -1,14 +1,11 @@
-// SPDX-License-Identifier: Apache-2.0
-import { hostPrefix, parseCidr } from "../../lib/addresses.ts";
 import { errorMessage } from "../../lib/errors.ts";
 import { type Change, type Informer, objectKey } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import type { Logger } from "../../lib/log.ts";
-import { policyHost, policyPrefixKinds } from "../datapath-layout.ts";
+import { policyHost } from "../datapath-layout.ts";
 import type { Endpoint } from "../endpoint-store.ts";
 import { auditProblem } from "./audited-pods.ts";
 import { BehindServices } from "./behind-services.ts";
-import { namedPrefixes } from "./compile.ts";
 import { CompiledSubjects } from "./compiled-subjects.ts";
 import type { DenialSources } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
@@ -34,8 +31,9 @@ import {
 import { type Identity, PeerIndex, type ServicesPeer, sameSet } from "./peer-index.ts";
 import { PolicyIndex } from "./policy-index.ts";
 import type { EndpointJudgement, PolicyProblem, PolicyState } from "./policy-state.ts";
-import { type EndpointPolicy, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
+import { type EndpointPolicy, type PolicyMaps, PolicyTable } from "./policy-table.ts";
 import type { PolicyAccount } from "./policy-views.ts";
+import { PrefixNumbers } from "./prefix-numbers.ts";
 import { isPolicy, parsePolicy } from "./validate.ts";
 import { type IdentityChange, type Workload, Workloads } from "./workloads.ts";
 
@@ -50,14 +48,8 @@ export interface PolicyInformers {
   policies: readonly Informer[];
 }
 
-/** Numbers of prefixes are this node's own: from here on, as Cilium has them. */
-const firstPrefixNumber = 1 << 24;
-
 /** So long after a failure a number is asked for again. */
 const askAgainMs = 1_000;
-
-/** A prefix with its number, and as a peer of policies. */
-type NumberedPrefix = PrefixIdentity & { peer: Identity };
 
 /** Follows policies and pods, and keeps what this node's pods are judged by. */
 export class PolicyController {
@@ -87,16 +79,13 @@ export class PolicyController {
   #behindServices: ReadonlySet<string> = new Set();
   readonly #peers: PeerIndex;
   readonly #compiled = new CompiledSubjects();
-  /** Those that policies name, and those that are in the maps. */
-  #prefixes: readonly NumberedPrefix[] = [];
-  #writtenPrefixes: readonly NumberedPrefix[] = [];
+  #prefixes = new PrefixNumbers();
   readonly #nodePeers = new NodePeers();
   /** Nodes as policies know them, undefined: to be read again; and those that are in the maps. */
   #nodes: NodesAsPeers | undefined;
   #writtenNodes: readonly Identity[] = [];
   /** Nodes and prefixes of which the index knows. */
   #otherPeers: ReadonlySet<Identity> = new Set();
-  #nextPrefix = firstPrefixNumber;
   #table: PolicyTable | undefined;
   #audit = true;
   #problems: readonly PolicyProblem[] = [];
@@ -247,7 +236,10 @@ export class PolicyController {
   setMaps(maps: PolicyMaps | undefined, audit: boolean): void {
     this.#audit = audit;
     if (maps !== undefined) {
-      this.#table ??= new PolicyTable(maps);
+      if (this.#table !== undefined) return;
+      this.#table = new PolicyTable(maps);
+      this.#prefixes = new PrefixNumbers(this.#table.prefixes);
+      this.#nodes = undefined;
       return;
     }
     this.#table = undefined;
@@ -313,8 +305,8 @@ export class PolicyController {
     else wanted.set(policyHost, { ...this.#compiled.of(host, policies, this.#peers), audit: this.#audit });
     this.#compiled.forgetUnasked();
     this.#peers.forgetUnasked();
-    this.#table.apply(wanted, this.#prefixes, kept);
-    this.#writtenPrefixes = this.#prefixes;
+    this.#table.apply(wanted, this.#prefixes.named, kept);
+    this.#prefixes.written();
     this.#writtenNodes = nodes.identities;
     this.#applied = this.#inForce;
     const isJudged = ([id, { ingress, egress }]: [number, EndpointPolicy]) =>
@@ -328,8 +320,7 @@ export class PolicyController {
     // Addresses are looked up by the numbers of before until those of now are written.
     const numbers = new Set(nodes.map(({ id }) => id));
     const leaving = this.#writtenNodes.filter(({ id }) => !numbers.has(id));
-    const prefixes = [...this.#writtenPrefixes, ...this.#prefixes].map(({ peer }) => peer);
-    const others = new Set([...nodes, ...leaving, ...prefixes]);
+    const others = new Set([...nodes, ...leaving, ...this.#prefixes.peers]);
     const gone = [...this.#otherPeers].filter((one) => !others.has(one));
     const fresh = [...others].filter((one) => !this.#otherPeers.has(one));
     this.#otherPeers = others;
@@ -346,7 +337,9 @@ export class PolicyController {
     const textOf = ({ id, labels }: Identity): string => `${id} ${identityText(labels)}`;
     const known = new Map([...this.#otherPeers].map((one) => [textOf(one), one]));
     const identities = nodes.identities.map((one) => known.get(textOf(one)) ?? one);
-    this.#prefixes = this.#numberPrefixes(policies.all, nodes.apiServersElsewhere);
+    this.#prefixes.name(policies.all, {
+      ...{ apiServers: nodes.apiServersElsewhere, others: this.#behindServices },
+    });
     this.#nodes = { ...nodes, identities };
     return this.#nodes;
   }
@@ -404,52 +397,6 @@ export class PolicyController {
       this.#log.error("no identity for a pod", { pod: key, error: errorMessage(error) });
       setTimeout(this.#onDirty, askAgainMs).unref();
     });
-  }
-
-  /** Every prefix that policies name keeps its number as long as one does. */
-  #numberPrefixes(policies: readonly Policy[], apiServers: readonly string[]): NumberedPrefix[] {
-    const { POLICY_PREFIX_POD, POLICY_PREFIX_WORLD } = policyPrefixKinds;
-    const nameOf = (kind: number, text: string, isApiServer: boolean): string =>
-      `${kind} ${text}${isApiServer ? " kube-apiserver" : ""}`;
-    const known = new Map(
-      [...this.#writtenPrefixes, ...this.#prefixes].map((one) => [
-        nameOf(one.kind, one.cidr.text, one.peer.labels.has("reserved:kube-apiserver")),
-        one,
-      ]),
-    );
-    const ofApiServers = apiServers.map((address) => parseCidr(hostPrefix(address)));
-    const everything = { "0.0.0.0/0": "world-ipv4", "::/0": "world-ipv6" } as const;
-    const wanted = new Map<string, NumberedPrefix>();
-    const add = (cidr: PrefixIdentity["cidr"], kind: number): void => {
-      const isWorld = kind === POLICY_PREFIX_WORLD;
-      const isApiServer = isWorld && ofApiServers.some(({ text }) => text === cidr.text);
-      const name = nameOf(kind, cidr.text, isApiServer);
-      if (wanted.has(name)) return;
-      const family = cidr.family === "ipv4" ? "world-ipv4" : "world-ipv6";
-      const all = isWorld ? everything[cidr.text as keyof typeof everything] : undefined;
-      const identity =
-        known.get(name)?.identity ?? (all === undefined ? this.#nextPrefix++ : reservedIdentities[all]);
-      const labels = new Map(
-        isWorld
-          ? [
-              ["reserved:world", ""],
-              [`reserved:${family}`, ""],
-              ...(isApiServer ? [["reserved:kube-apiserver", ""] as const] : []),
-            ]
-          : [],
-      );
-      const made = { kind, cidr, identity, peer: { id: identity, labels, ports: [], cidr } };
-      wanted.set(name, known.get(name) ?? made);
-    };
-    for (const cidr of [
-      ...Object.keys(everything).map(parseCidr),
-      ...namedPrefixes(policies),
-      ...ofApiServers,
-      ...[...this.#behindServices].map(parseCidr),
-    ])
-      add(cidr, POLICY_PREFIX_WORLD);
-    for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
-    return [...wanted.values()];
   }
 }
 

@@ -13,15 +13,16 @@ import type { BpfMap, BpfObject } from "../libbpf.ts";
 import { buildPacket, type PacketFields } from "../packet-building.ts";
 import { verdicts } from "../packet-cases.ts";
 import { loadFixture, makeTestNode, type PacketFixture, podMac } from "../packet-fixture.ts";
-import { compile, namedPrefixes } from "./compile.ts";
+import { compile } from "./compile.ts";
 import { type Connection, decide, type End } from "./decide.ts";
 import { type DenialView, forgetDenials, readDenials } from "./denials.ts";
 import { reservedIdentities } from "./entities.ts";
 import { identityText } from "./identity.ts";
 import { type LiveDecision, traceMaps } from "./live-trace.ts";
 import type { Policy } from "./model.ts";
-import { type Identity, PeerIndex } from "./peer-index.ts";
-import { type PolicyMap, type PolicyMaps, PolicyTable, type PrefixIdentity } from "./policy-table.ts";
+import { PeerIndex } from "./peer-index.ts";
+import { type PolicyMap, type PolicyMaps, PolicyTable } from "./policy-table.ts";
+import { PrefixNumbers } from "./prefix-numbers.ts";
 import {
   anyPolicies,
   connections,
@@ -35,7 +36,6 @@ import {
   pods,
   type Who,
   words,
-  worldLabels,
 } from "./testing-policies.ts";
 
 const netns = `shtq${process.pid}`;
@@ -66,6 +66,7 @@ class PolicyNode {
   readonly #object: BpfObject;
   onWrite: (() => void) | undefined;
   #table: PolicyTable;
+  #prefixes = new PrefixNumbers();
   #port = 1_024;
   #now = 0;
 
@@ -140,28 +141,18 @@ class PolicyNode {
   /** As a new agent finds the maps. */
   restart(): void {
     this.#table = this.#openTable();
+    this.#prefixes = new PrefixNumbers(this.#table.prefixes);
   }
 
   apply(policies: readonly Policy[], audit = false): void {
-    const prefixes: (PrefixIdentity & { of: Identity })[] = [];
-    const add = (cidr: PrefixIdentity["cidr"], kind: number) => {
-      const identity = 20_000 + prefixes.length;
-      const labels =
-        kind === layout.policyPrefixKinds.POLICY_PREFIX_WORLD ? worldLabels(cidr.family) : new Map();
-      prefixes.push({ kind, cidr, identity, of: { id: identity, labels, ports: [], cidr } });
-    };
-    const { POLICY_PREFIX_WORLD, POLICY_PREFIX_POD } = layout.policyPrefixKinds;
-    const everything = ["0.0.0.0/0", "::/0"].map(parseCidr);
-    const named = namedPrefixes(policies).filter(({ text }) => !everything.some((one) => one.text === text));
-    for (const cidr of [...everything, ...named]) add(cidr, POLICY_PREFIX_WORLD);
-    for (const cidr of namedPrefixes(policies, { ofPods: true })) add(cidr, POLICY_PREFIX_POD);
+    this.#prefixes.name(policies);
     const peers = new PeerIndex([
       ...pods
         .filter((pod) => identityOf(pod) === 1_000 + pods.indexOf(pod))
         .map((pod) => ({ id: identityOf(pod), labels: labelsOf(pod), ports: pod.ports })),
       { id: reservedIdentities.host, labels: nodeLabels.own, ports: [] },
       { id: remoteNode, labels: nodeLabels.other, ports: [] },
-      ...prefixes.map(({ of }) => of),
+      ...this.#prefixes.peers,
     ]);
     const endpoints = new Map(
       pods.filter(isLocal).map((pod) => [
@@ -174,7 +165,8 @@ class PolicyNode {
       ]),
     );
     this.#now += 10_000;
-    this.#table.apply(endpoints, prefixes);
+    this.#table.apply(endpoints, this.#prefixes.named);
+    this.#prefixes.written();
   }
 
   /** A port that no connection of this test has had. */
@@ -536,6 +528,55 @@ describe("policies in the kernel", () => {
       node.onWrite = undefined;
     }
     assert.ok(writes > 50, `${writes} writes`);
+  });
+
+  test("prefixes: a change has no moment in which what stays denied passes, or what stays allowed is dropped", () => {
+    const cilium = (key: string, ...cidrs: string[]) => ({
+      ...{ apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata: { name: key, namespace: "x" } },
+      spec: {
+        endpointSelector: {},
+        enableDefaultDeny: { egress: false },
+        [key]: [{ toCIDR: cidrs }],
+      },
+    });
+    const block = (cidr: string, ...except: string[]) => ({ ipBlock: { cidr, except } });
+    // The world's address is denied by all, the pod "far" is allowed by all.
+    const steps = [
+      [cilium("egressDeny", "192.0.2.0/24")],
+      [cilium("egressDeny", "192.0.2.0/25", "192.0.2.128/25")],
+      [egressTo(block("10.244.0.0/16"), block("0.0.0.0/0", "192.0.2.0/24"))],
+      [egressTo(block("10.244.0.0/24"), block("10.244.1.0/24"), block("0.0.0.0/0", "192.0.0.0/16"))],
+      [egressTo(block("10.244.0.0/28"), block("10.244.1.0/24")), cilium("egress", "198.51.100.0/24")],
+      [cilium("egressDeny", "192.0.2.0/26", "192.0.2.64/26", "192.0.2.128/25")],
+      [cilium("egressDeny", "192.0.2.0/24")],
+    ];
+    const look = () => {
+      const passing = (["far", "world"] as const).filter((place) =>
+        node.passes(opening(toPlace(place), subject, places[place], node.freshPort()), "egress"),
+      );
+      assert.deepEqual(passing, ["far"]);
+    };
+    let writes = 0;
+    node.apply(parsed(steps.at(-1)!));
+    for (const isRestarted of [false, true]) {
+      for (const objects of steps) {
+        if (isRestarted) node.restart();
+        node.onWrite = () => {
+          writes++;
+          look();
+        };
+        try {
+          node.apply(parsed(objects));
+        } finally {
+          node.onWrite = undefined;
+        }
+        look();
+      }
+    }
+    assert.ok(writes > 50, `${writes} writes`);
+    node.apply([]);
+    node.apply([]);
+    assert.equal(node.sizes()[layout.maps.policyTables], 0);
   });
 
   test("networks: their tables go from the maps with what named them, also those of an earlier agent", () => {

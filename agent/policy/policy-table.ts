@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Policies in the kernel's maps: what is compiled is written as sets of tables, and an endpoint's word says which is its.
 import { createHash } from "node:crypto";
-import type { Cidr } from "../../lib/addresses.ts";
+import { addressText, type Cidr, parseCidr } from "../../lib/addresses.ts";
 import { ShuntError } from "../../lib/errors.ts";
 import {
   directions,
@@ -135,6 +135,8 @@ export class PolicyTable {
   #nextTable = 1;
   #nextSet = 1;
   readonly #used: Record<SetMap, number>;
+  /** Keys of an earlier agent's sets. */
+  readonly #leftTables: Uint8Array[];
 
   /** Takes over what an earlier agent wrote: it stays in force until the first `apply`. */
   constructor(maps: PolicyMaps, now: () => number = () => performance.now()) {
@@ -150,20 +152,32 @@ export class PolicyTable {
       ...left.policyNetworks.map((key) => policyNetworkKey.decode(key).table),
     ];
     for (const table of tables) this.#nextTable = Math.max(this.#nextTable, table + 1);
-    for (const key of maps.policyPrefixes.keys()) this.#prefixes.set(textOf(key), [key, word32(0)]);
+    for (const key of maps.policyPrefixes.keys())
+      this.#prefixes.set(textOf(key), [key, maps.policyPrefixes.get(key) ?? word32(0)]);
     for (let id = 0; id < policyEndpoints; id++) {
       const value = maps.policyOf.get(word32(id));
       const word = value === undefined ? 0 : read32(value);
       if (word !== 0) this.#endpoints.set(id, { set: undefined, word });
     }
     this.#used = ofEach((name) => left[name].length);
+    this.#leftTables = left.policyTables;
     this.#retired.push({ at: Number.POSITIVE_INFINITY, keys: left });
+  }
+
+  /** The prefixes in the maps. */
+  get prefixes(): PrefixIdentity[] {
+    return [...this.#prefixes.values()].map(([key, value]) => {
+      const { prefixLength, kind, address } = policyPrefixKey.decode(key);
+      const isIpv6 = (kind & policyPrefixKinds.POLICY_PREFIX_IPV6) !== 0;
+      const cidr = parseCidr(`${addressText(address)}/${prefixLength - (isIpv6 ? 32 : 128)}`);
+      return { kind: kind & ~policyPrefixKinds.POLICY_PREFIX_IPV6, cidr, identity: read32(value) };
+    });
   }
 
   /**
    * Judges endpoints by these policies from now on, and addresses by these prefixes; endpoints that are not named are not
-   * judged. Each endpoint changes at once. `prefixes` are known to every policy here, and so are those of the call before:
-   * what is looked up in between is in every table. Those of `kept` go on as before. Throws `PolicyMapFull`, and changes nothing, when it does not fit.
+   * judged. Each endpoint changes at once. `prefixes` are known to every policy here, and so are those that were in the maps
+   * before. Those of `kept` go on as before. Throws `PolicyMapFull`, and changes nothing, when it does not fit.
    */
   apply(
     endpoints: ReadonlyMap<number, EndpointPolicy>,
@@ -179,6 +193,8 @@ export class PolicyTable {
       if (content !== "" && !this.#sets.has(content)) fresh.set(content, policy);
     }
     this.#makeSets(fresh, new Set(contents.values()));
+    const wanted = prefixes === this.#given ? this.#prefixes : prefixEntries(prefixes);
+    this.#addPrefixes(wanted);
     const left: (KeptSet | undefined)[] = [];
     for (const [id, { audit }] of endpoints) {
       const set = this.#sets.get(contents.get(id)!);
@@ -196,7 +212,11 @@ export class PolicyTable {
         left.push(set);
       }
     for (const set of left) this.#leave(set);
-    this.#writePrefixes(prefixes);
+    this.#removePrefixes(wanted);
+    this.#given = prefixes;
+    const isLeft = ({ set, word }: { set: KeptSet | undefined; word: number }) =>
+      set === undefined && word !== 0;
+    if ([...this.#endpoints.values()].some(isLeft)) return;
     for (const left of this.#retired)
       if (left.at === Number.POSITIVE_INFINITY) left.at = this.#now() + graceMs;
   }
@@ -402,31 +422,63 @@ export class PolicyTable {
     this.#retired.push({ at: this.#now() + graceMs, keys });
   }
 
-  #writePrefixes(prefixes: readonly PrefixIdentity[]): void {
-    if (prefixes === this.#given) return;
-    const wanted = new Map<string, Entry>();
-    for (const { kind, cidr, identity } of prefixes) {
-      const isIpv4 = cidr.family === "ipv4";
-      const key = policyPrefixKey.encode({
-        prefixLength: 32 + cidr.prefix + (isIpv4 ? 96 : 0),
-        kind: kind | (isIpv4 ? 0 : policyPrefixKinds.POLICY_PREFIX_IPV6),
-        address: cidr.bytes,
-      });
-      wanted.set(textOf(key), [key, word32(identity)]);
-    }
-    const { policyPrefixes } = this.#maps;
-    for (const [text, [key, value]] of wanted) {
+  /** Writes new prefixes, of which sets in force know nothing: there they are as what has held their addresses so far. */
+  #addPrefixes(wanted: ReadonlyMap<string, Entry>): void {
+    const fresh = [...wanted].filter(([text, [, value]]) => {
       const before = this.#prefixes.get(text);
-      if (before === undefined || read32(before[1]) !== read32(value)) policyPrefixes.set(key, value);
-    }
-    policyPrefixes.deleteMany(
-      [...this.#prefixes].filter(([text]) => !wanted.has(text)).map(([, [key]]) => key),
+      return before === undefined || read32(before[1]) !== read32(value);
+    });
+    if (fresh.length === 0) return;
+    const { policyTables, policyPrefixes } = this.#maps;
+    // The map finds the longest prefix that holds another one.
+    const names = fresh.map(([, [key, value]]) => ({ from: policyPrefixes.get(key), to: read32(value) }));
+    const sets = new Map(
+      [...this.#endpoints.values()]
+        .filter(({ word }) => word !== 0)
+        .map(({ set, word }) => [word >>> policyFlagBits, set] as const),
     );
-    this.#prefixes.clear();
-    for (const [text, entry] of wanted) this.#prefixes.set(text, entry);
-    this.#given = prefixes;
+    for (const [number, set] of sets) {
+      const entries: Entry[] = [];
+      for (const { from, to } of names)
+        for (const direction of [directions.DIRECTION_INGRESS, directions.DIRECTION_EGRESS]) {
+          const nameOf = (identity: number) => policyTableKey.encode({ set: number, identity, direction });
+          const table = from === undefined ? undefined : policyTables.get(nameOf(read32(from)));
+          if (table !== undefined) entries.push([nameOf(to), table]);
+        }
+      this.#requireRoom("policyTables", this.#used.policyTables + entries.length);
+      const keys = set?.keys ?? this.#leftTables;
+      keys.push(...keysOf(entries));
+      this.#used.policyTables += entries.length;
+      policyTables.setMany(entries);
+    }
+    for (const [text, entry] of fresh) {
+      policyPrefixes.set(...entry);
+      this.#prefixes.set(text, entry);
+    }
+  }
+
+  #removePrefixes(wanted: ReadonlyMap<string, Entry>): void {
+    const stale = [...this.#prefixes].filter(([text]) => !wanted.has(text));
+    this.#maps.policyPrefixes.deleteMany(stale.map(([, [key]]) => key));
+    for (const [text] of stale) this.#prefixes.delete(text);
   }
 }
+
+const kindOf = ({ kind, cidr }: PrefixIdentity): number =>
+  kind | (cidr.family === "ipv4" ? 0 : policyPrefixKinds.POLICY_PREFIX_IPV6);
+const bitsOf = ({ family, prefix }: Cidr): number => 32 + prefix + (family === "ipv4" ? 96 : 0);
+
+/** What the map of prefixes is to have, by the texts of its keys. */
+const prefixEntries = (prefixes: readonly PrefixIdentity[]): Map<string, Entry> =>
+  new Map(
+    prefixes.map((one) => {
+      const { cidr, identity } = one;
+      const key = policyPrefixKey.encode({
+        ...{ prefixLength: bitsOf(cidr), kind: kindOf(one), address: cidr.bytes },
+      });
+      return [textOf(key), [key, word32(identity)]];
+    }),
+  );
 
 const keysOf = (entries: readonly Entry[]): Uint8Array[] => entries.map(([key]) => key);
 
