@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import { errorMessage } from "../../lib/errors.ts";
 import { type Change, type Informer, objectKey } from "../../lib/kube-informer.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
