@@ -579,6 +579,25 @@ describe("policies in the kernel", () => {
     assert.equal(node.sizes()[layout.maps.policyTables], 0);
   });
 
+  test("prefixes: those that rules except are everybody's, also where nothing else has changed", () => {
+    const passing = () =>
+      (["near", "far", "world"] as const).filter((place) =>
+        node.passes(opening(toPlace(place), subject, places[place], node.freshPort()), "egress"),
+      );
+    const all = (...except: string[]) => parsed([egressTo({ ipBlock: { cidr: "0.0.0.0/0", except } })]);
+    node.apply(all());
+    assert.deepEqual(passing(), ["near", "far", "world"]);
+    node.apply(all("192.0.2.0/24", "10.244.1.1/32"));
+    assert.deepEqual(passing(), ["near"]);
+    node.apply(all("192.0.2.0/24", "10.244.0.2/32"));
+    assert.deepEqual(passing(), ["far"]);
+    node.apply(all());
+    assert.deepEqual(passing(), ["near", "far", "world"]);
+    node.apply([]);
+    node.apply([]);
+    assert.equal(node.sizes()[layout.maps.policyTables], 0);
+  });
+
   test("networks: their tables go from the maps with what named them, also those of an earlier agent", () => {
     node.apply([]);
     node.apply([]);

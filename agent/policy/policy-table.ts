@@ -135,6 +135,8 @@ export class PolicyTable {
   #nextTable = 1;
   #nextSet = 1;
   readonly #used: Record<SetMap, number>;
+  /** How many entries sets have for prefixes that came later, their last ones. */
+  readonly #lent = new Map<KeptSet, number>();
   /** Keys of an earlier agent's sets. */
   readonly #leftTables: Uint8Array[];
 
@@ -212,6 +214,7 @@ export class PolicyTable {
         left.push(set);
       }
     for (const set of left) this.#leave(set);
+    this.#takeBack();
     this.#removePrefixes(wanted);
     this.#given = prefixes;
     const isLeft = ({ set, word }: { set: KeptSet | undefined; word: number }) =>
@@ -448,6 +451,7 @@ export class PolicyTable {
       this.#requireRoom("policyTables", this.#used.policyTables + entries.length);
       const keys = set?.keys ?? this.#leftTables;
       keys.push(...keysOf(entries));
+      if (set !== undefined) this.#lent.set(set, (this.#lent.get(set) ?? 0) + entries.length);
       this.#used.policyTables += entries.length;
       policyTables.setMany(entries);
     }
@@ -455,6 +459,16 @@ export class PolicyTable {
       policyPrefixes.set(...entry);
       this.#prefixes.set(text, entry);
     }
+  }
+
+  /** A set that stays in force means by new prefixes what it says: everybody. */
+  #takeBack(): void {
+    for (const [set, count] of this.#lent) {
+      if (set.users === 0 || count === 0) continue;
+      this.#maps.policyTables.deleteMany(set.keys.splice(-count));
+      this.#used.policyTables -= count;
+    }
+    this.#lent.clear();
   }
 
   #removePrefixes(wanted: ReadonlyMap<string, Entry>): void {
