@@ -86,9 +86,10 @@ export class Daemon {
   #serviceError: string | undefined;
   #cniInstalled = false;
   #reported = "";
-  /** The same without the account of policies, and when that was. */
+  /** The same without what a change of policies changes, and when that was. */
   #reportedWithout = "";
   #reportedMs = 0;
+  #accountTimer: NodeJS.Timeout | undefined;
 
   constructor(options: DaemonOptions) {
     const { client, nodeName, log } = options;
@@ -432,9 +433,16 @@ export class Daemon {
     await this.#serviceEvents.tell(this.#services.problems.map(eventOfService));
     if (text === this.#reported) return;
     const pauseMs = this.#reportedMs + accountPauseMs * this.#nodes.items.size - performance.now();
-    const textWithout = JSON.stringify(report, (key, value) => (key === "account" ? null : value));
+    const { policy, ...layers } = report.layers as Record<string, any>;
+    const textWithout = JSON.stringify({
+      ...{ ...report, layers },
+      policy: { ...policy, account: null, policies: null, pods: null },
+    });
     if (textWithout === this.#reportedWithout && pauseMs > 0) {
-      setTimeout(() => this.#statusWork.trigger(), pauseMs).unref();
+      this.#accountTimer ??= setTimeout(() => {
+        this.#accountTimer = undefined;
+        this.#statusWork.trigger();
+      }, pauseMs).unref();
       return;
     }
     const previous: Condition[] = object.status?.conditions ?? [];

@@ -50,7 +50,8 @@ export function uninstallSteps(): Step<UninstallContext>[] {
     {
       name: "objects",
       title: "Remove the cluster objects",
-      async run({ kube }) {
+      async run(context) {
+        const { kube } = context;
         const objects = [...accessObjects(), ...customResourceDefinitions()];
         const { unused, kept } = await ownPolicyDefinitions(kube);
         const paths = [configMap(configName), ...[...objects, ...unused].map(manifestPath)];
@@ -61,10 +62,12 @@ export function uninstallSteps(): Step<UninstallContext>[] {
             (await Promise.all(paths.map((path) => kube.find(path)))).every((found) => found === undefined),
           { timeoutMs: 60_000 },
         );
-        await takeBackStatuses(kube);
+        const said = await takeBackStatuses(context);
         await kube.deleteIfExists(configMap(recordName));
         const left = kept.length === 0 ? "" : `; ${kept.join(", ")} left, as there are policies`;
-        return `${removed.filter(Boolean).length} removed${left}`;
+        const statuses =
+          said.length === 0 ? "" : `; still with the condition InForce: ${said.slice(0, 5).join(", ")}`;
+        return `${removed.filter(Boolean).length} removed${left}${statuses}`;
       },
     },
   ];
@@ -85,18 +88,29 @@ async function ownPolicyDefinitions(kube: KubeClient): Promise<{ unused: KubeObj
   return { unused, kept };
 }
 
-/** Policies that stay do not say any more where they are in force. */
-async function takeBackStatuses(kube: KubeClient): Promise<void> {
+const statusesAtOnce = 8;
+
+/** Policies that stay do not say any more where they are in force. Returns those that could not be changed. */
+async function takeBackStatuses({ kube, signal }: UninstallContext): Promise<string[]> {
+  const left: string[] = [];
   for (const [kind, { apiVersion, plural }] of Object.entries(policyResources)) {
     if (!hasStatus(kind)) continue;
     const found = await kube.find(resourcePath(apiVersion, plural));
-    for (const { metadata } of (found?.items ?? []) as KubeObject[]) {
-      const path = resourcePath(apiVersion, plural, metadata.namespace, metadata.name);
-      await waitFor(`the status of ${kind} ${objectKey({ metadata })}`, () => takeBackStatus(kube, path), {
-        timeoutMs: 10_000,
-      });
-    }
+    const rest = ((found?.items ?? []) as KubeObject[]).values();
+    const work = async (): Promise<void> => {
+      for (const { metadata } of rest) {
+        signal?.throwIfAborted();
+        const path = resourcePath(apiVersion, plural, metadata.namespace, metadata.name);
+        const tries = { timeoutMs: 10_000, intervalMs: 200, ...(signal ? { signal } : {}) };
+        await waitFor("its status", () => takeBackStatus(kube, path), tries).catch(() => {
+          left.push(`${kind} ${objectKey({ metadata })}`);
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: statusesAtOnce }, work));
   }
+  signal?.throwIfAborted();
+  return left;
 }
 
 /** False when somebody else has just written the object. */

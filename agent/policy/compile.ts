@@ -33,6 +33,8 @@ export interface CompiledDirection {
   tables: ReadonlyMap<number, PortTable>;
   /** For everybody else, also identities that are not known (yet). */
   everybody: PortTable;
+  /** Prefixes that rules except: they are as everybody is. */
+  excepts?: readonly string[];
 }
 
 /** One direction of an endpoint: undefined when no policy is about it. */
@@ -99,7 +101,10 @@ export function compile(
   const tables = new Map<number, PortTable>();
   for (const [identity, matched] of named)
     tables.set(identity.id, tableFor(matched, identity, nodes.includes(identity)));
-  return { tables, everybody };
+  const excepts = rules.flatMap(({ rule: { peers = [] } }) =>
+    peers.flatMap((peer) => (peer.kind === "cidr" ? peer.except.map(({ text }) => text) : [])),
+  );
+  return { tables, everybody, excepts: [...new Set(excepts)].toSorted() };
 }
 
 interface Placed {

@@ -30,19 +30,21 @@ export function accountOf(states: readonly PolicyState[]): PolicyAccount {
 /** What one node tells. */
 export interface NodeWord {
   node: string;
-  mode: Modes["policy"];
+  /** undefined: it has no agent that has told anything. */
+  mode: Modes["policy"] | undefined;
   problem: string | undefined;
   account: PolicyAccount | undefined;
 }
 
-/** The nodes that there are, and what their agents tell, by name. */
+/** The Linux nodes that there are, and what their agents tell, by name. */
 export function wordsOfNodes(nodes: Informer, shuntNodes: Informer): NodeWord[] {
-  return shuntNodes
+  return nodes
     .list()
-    .filter((object) => nodes.get(objectKey(object)) !== undefined)
+    .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
     .map((object): NodeWord => {
-      const { mode = "off", account, reason } = object.status?.layers?.policy ?? {};
-      return { node: objectKey(object), mode, problem: reason ?? undefined, account: account ?? undefined };
+      const node = objectKey(object);
+      const { mode, account, reason } = shuntNodes.get(node)?.status?.layers?.policy ?? {};
+      return { node, mode, problem: reason ?? undefined, account: account ?? undefined };
     })
     .toSorted((a, b) => (a.node < b.node ? -1 : 1));
 }
@@ -57,30 +59,37 @@ type Said = readonly { type: string; status?: string; reason?: string; message?:
 /** Nodes with what of them is the same for all policies. */
 export class NodeWords {
   readonly #words: readonly NodeWord[];
-  readonly #read: string;
+  readonly #read: string | undefined;
   /** Those that enforce everything as the agent itself has read it. */
   readonly #plain: ReadonlySet<NodeWord>;
 
-  /** `read`: what the agent itself has read. */
-  constructor(words: readonly NodeWord[], read: string) {
+  /** `read`: what the agent itself has read; undefined: nothing, and so it knows nothing of others. */
+  constructor(words: readonly NodeWord[], read: string | undefined) {
     this.#words = words;
     this.#read = read;
     this.#plain = new Set(
       words.filter(
         ({ mode, account }) =>
-          mode === "enforce" && account?.read === read && account.notInForce.length + account.more === 0,
+          mode === "enforce" &&
+          account !== undefined &&
+          account.read === read &&
+          account.notInForce.length + account.more === 0,
       ),
     );
   }
 
   /**
-   * Whether a policy is in force, on all nodes and on each. undefined: some have not told yet, and are waited for. What was said of a
+   * Whether a policy is in force, on all nodes and on each. undefined: some have not told yet, and are waited for, or the agent
+   * itself knows nothing. What was said of a
    * node stays while the node knows other versions than the agent, but not of another generation of the policy.
    */
   conditions(state: PolicyState, said: Said, waits: boolean): Condition[] | undefined {
     if (this.#words.length === 0) return [];
     const prefix = `generation ${generationOf(state)}`;
     const isFew = this.#words.length <= mostNodes;
+    const isSaid = said.some(
+      ({ type, message }) => type === inForceType && message?.startsWith(`${prefix}:`) === true,
+    );
     const all: Condition[] = [];
     const others: { node: string; condition: Condition }[] = [];
     for (const word of this.#words) {
@@ -88,7 +97,7 @@ export class NodeWords {
       if (isPlain && !isFew) continue;
       const condition = isPlain
         ? enforced(word.node, prefix)
-        : this.#onNode(word, { state, prefix, said, waits });
+        : this.#onNode(word, { state, prefix, said, waits, isEnforcedUnlessSaid: !isFew && isSaid });
       if (condition === undefined) return undefined;
       if (condition.status !== "True") others.push({ node: word.node, condition });
       all.push(condition);
@@ -111,20 +120,31 @@ export class NodeWords {
 
   #onNode(
     { node, mode, account, problem }: NodeWord,
-    { state, prefix, said, waits }: { state: PolicyState; prefix: string; said: Said; waits: boolean },
+    {
+      state,
+      prefix,
+      said,
+      waits,
+      isEnforcedUnlessSaid,
+    }: { state: PolicyState; prefix: string; said: Said; waits: boolean; isEnforcedUnlessSaid: boolean },
   ): Condition | undefined {
     const type = inForceTypeOn(node);
     const no = (reason: string, why: string): Condition => ({
       ...{ type, status: "False", reason, message: `${prefix}: ${why}` },
     });
     if (mode === "off" && problem === undefined) return no("Off", "policies are off on this node");
+    const pending = (why: string): Condition => ({
+      ...{ type, status: "Unknown", reason: "Pending", message: `${prefix}: ${why}` },
+    });
+    if (mode === undefined) return pending("no agent has told anything on this node");
+    if (this.#read === undefined) return undefined;
     if (account?.read !== this.#read) {
       const before = said.find((one) => one.type === type);
       if (before?.message?.split(":")[0] === prefix && before.reason !== "Off") return before as Condition;
+      if (before === undefined && isEnforcedUnlessSaid) return enforced(node, prefix);
       if (waits) return undefined;
       const why = problem === undefined ? "" : ` (${problem.slice(0, mostText)})`;
-      const message = `${prefix}: the node's agent has not told yet that it knows it${why}`;
-      return { type, status: "Unknown", reason: "Pending", message };
+      return pending(`the node's agent has not told yet that it knows it${why}`);
     }
     const uid = state.object.metadata.uid ?? "";
     const missing = account.notInForce.find((one) => one.uid === uid);

@@ -116,7 +116,7 @@ export class PolicyLayer {
     this.#statuses = new PolicyStatuses({
       ...{ client, nodeName, log, nodeCount: () => nodes.items.size, onError: options.onError },
       states: () => this.#controller.states(),
-      nodeWords: () => new NodeWords(wordsOfNodes(nodes, shuntNodes), this.#controller.account()?.read ?? ""),
+      nodeWords: () => new NodeWords(wordsOfNodes(nodes, shuntNodes), this.#controller.account()?.read),
     });
     for (const one of policies) one.onChange(() => this.#statuses.trigger());
     shuntNodes.onChange(({ object, previous }) => {

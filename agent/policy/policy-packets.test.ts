@@ -587,8 +587,11 @@ describe("policies in the kernel", () => {
     const all = (...except: string[]) => parsed([egressTo({ ipBlock: { cidr: "0.0.0.0/0", except } })]);
     node.apply(all());
     assert.deepEqual(passing(), ["near", "far", "world"]);
+    const open = opening(toPlace("world"), subject, places.world, node.freshPort());
+    assert.equal(node.passes(open, "egress"), true);
     node.apply(all("192.0.2.0/24", "10.244.1.1/32"));
     assert.deepEqual(passing(), ["near"]);
+    assert.equal(node.passes({ ...open, tcpFlags: tcpAck }, "egress"), false, "one that was open");
     node.apply(all("192.0.2.0/24", "10.244.0.2/32"));
     assert.deepEqual(passing(), ["far"]);
     node.apply(all());

@@ -409,4 +409,22 @@ test("of many nodes only those are told one by one where it is not in force", ()
   const names = Array.from({ length: 10 }, (_, index) => `n${index} (Audited)`).join(", ");
   assert.equal(said[0]!.message, `generation 7: enforced on 940 of 1000 nodes; not on ${names} and 50 more`);
   assert.ok(said.slice(1).every(({ reason }) => reason === "Audited"));
+
+  // Who has read other versions enforces still what it did; not another generation.
+  const enforcing = words.map((word) => ({ ...word, mode: "enforce" as const }));
+  const before = new NodeWords(enforcing, account.read).conditions(state, [], false)!;
+  assert.deepEqual(
+    before.map(({ status }) => status),
+    ["True"],
+  );
+  const later = new NodeWords(enforcing, "later");
+  assert.deepEqual(
+    later.conditions(state, before, false)!.map(({ message }) => message),
+    [before[0]!.message],
+  );
+  const changed = stateOf({ ...object, metadata: { ...object.metadata, generation: 8 } }, false);
+  assert.equal(later.conditions(changed, before, true), undefined);
+  assert.match(later.conditions(changed, before, false)![0]!.message, /^generation 8: enforced on 0 of 1000/);
+  // An agent that has read nothing knows nothing of others.
+  assert.equal(new NodeWords(enforcing, undefined).conditions(state, [], false), undefined);
 });

@@ -20,6 +20,9 @@ const mostSpreadMs = 30_000;
 const pausePerNodeMs = 20;
 /** So long after a change nodes are waited for that have not told whether it is in force. */
 const waitForNodesMs = 3_000;
+/** With more nodes than that rounds are so far apart, for each node. */
+const manyNodes = 50;
+const roundPerNodeMs = 2;
 /** Where somebody else insists on another status, and after a failure, the pause doubles. */
 const pauseMs = 1_000;
 const mostPauseMs = { setbacks: 600_000, failures: 60_000 } as const;
@@ -62,6 +65,8 @@ export class PolicyStatuses {
   readonly #work: Coalesced;
   readonly #pending = new Map<string, Pending>();
   #timer: NodeJS.Timeout | undefined;
+  /** No round before. */
+  #nextMs = 0;
 
   constructor(options: {
     client: KubeClient;
@@ -98,8 +103,15 @@ export class PolicyStatuses {
 
   async #round(): Promise<void> {
     clearTimeout(this.#timer);
+    const restMs = this.#nextMs - performance.now();
+    if (restMs > 0) {
+      this.#timer = setTimeout(() => this.trigger(), restMs).unref();
+      return;
+    }
     const states = this.#states();
     if (states === undefined) return;
+    // What each of many nodes tells is a reason to look.
+    if (this.#nodeCount() > manyNodes) this.#nextMs = performance.now() + roundPerNodeMs * this.#nodeCount();
     const due = this.#findDue(states, this.#nodeWords());
     await Promise.all(due.slice(0, mostAtOnce).map((one) => this.#write(one)));
     await this.#events.tell(states.flatMap(eventOf));
@@ -131,7 +143,10 @@ export class PolicyStatuses {
       const isNew = known?.text !== text;
       const pending: Pending = {
         ...{ dueMs: undefined, written: undefined, ...known, text, generation, sinceMs },
-        ...{ seen: resourceVersion, waitsUntilMs: ofNodes === undefined ? waitsUntilMs : undefined },
+        ...{
+          seen: resourceVersion,
+          waitsUntilMs: ofNodes === undefined && now < waitsUntilMs ? waitsUntilMs : undefined,
+        },
         ...(isNew ? { setbacks: 0, failures: 0 } : {}),
       } as Pending;
       this.#pending.set(uid, pending);

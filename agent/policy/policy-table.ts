@@ -92,14 +92,15 @@ const actionOf: Record<Verdict, number> = {
   deny: policyActions.POLICY_DENY,
   unless: policyActions.POLICY_UNLESS,
 };
-/** The maps that sets and their tables are in, with what they are called where the installation sizes them. */
+/** What maps are called where the installation sizes them. */
 const sizeValues = {
   policyPorts: "policy.maps.ports",
   policyNetworks: "policy.maps.networks",
   policyTables: "policy.maps.tables",
+  policyPrefixes: "policy.maps.prefixes",
 } as const;
-type SetMap = keyof typeof sizeValues;
-/** In the order in which they are written: what is named first. */
+type SetMap = Exclude<keyof typeof sizeValues, "policyPrefixes">;
+/** Those that sets and their tables are in, in the order in which they are written: what is named first. */
 const setMaps: readonly SetMap[] = ["policyPorts", "policyNetworks", "policyTables"];
 const ofEach = <T>(one: (name: SetMap) => T): Record<SetMap, T> => ({
   policyPorts: one("policyPorts"),
@@ -135,8 +136,6 @@ export class PolicyTable {
   #nextTable = 1;
   #nextSet = 1;
   readonly #used: Record<SetMap, number>;
-  /** How many entries sets have for prefixes that came later, their last ones. */
-  readonly #lent = new Map<KeptSet, number>();
   /** Keys of an earlier agent's sets. */
   readonly #leftTables: Uint8Array[];
 
@@ -194,8 +193,9 @@ export class PolicyTable {
       contents.set(id, content);
       if (content !== "" && !this.#sets.has(content)) fresh.set(content, policy);
     }
-    this.#makeSets(fresh, new Set(contents.values()));
     const wanted = prefixes === this.#given ? this.#prefixes : prefixEntries(prefixes);
+    this.#requireRoom("policyPrefixes", new Set([...wanted.keys(), ...this.#prefixes.keys()]).size);
+    this.#makeSets(fresh, new Set(contents.values()));
     this.#addPrefixes(wanted);
     const left: (KeptSet | undefined)[] = [];
     for (const [id, { audit }] of endpoints) {
@@ -214,7 +214,6 @@ export class PolicyTable {
         left.push(set);
       }
     for (const set of left) this.#leave(set);
-    this.#takeBack();
     this.#removePrefixes(wanted);
     this.#given = prefixes;
     const isLeft = ({ set, word }: { set: KeptSet | undefined; word: number }) =>
@@ -257,7 +256,9 @@ export class PolicyTable {
     const tables = new Map([[policyEverybody as number, compiled.everybody]]);
     for (const [identity, table] of [...compiled.tables].toSorted(([a], [b]) => a - b))
       if (this.#tableText(table) !== everybody) tables.set(identity, table);
-    const text = [...tables].map(([identity, table]) => `${identity}:${this.#tableText(table)}`).join("|");
+    const named = [...tables].map(([identity, table]) => `${identity}:${this.#tableText(table)}`).join("|");
+    // Another set, so that connections to what is excepted now are judged anew.
+    const text = `${named}!${compiled.excepts?.join() ?? ""}`;
     const made = { text, tables };
     this.#directions.set(compiled, made);
     return made;
@@ -383,7 +384,7 @@ export class PolicyTable {
     this.collect(last);
   }
 
-  #requireRoom(name: SetMap, entries: number): void {
+  #requireRoom(name: keyof typeof sizeValues, entries: number): void {
     const { capacity } = this.#maps[name];
     if (entries <= capacity) return;
     throw new ShuntError(`Policies need ${entries} entries of the map ${name}, which takes ${capacity}`, {
@@ -425,7 +426,10 @@ export class PolicyTable {
     this.#retired.push({ at: this.#now() + graceMs, keys });
   }
 
-  /** Writes new prefixes, of which sets in force know nothing: there they are as what has held their addresses so far. */
+  /**
+   * Writes new prefixes, of which sets in force know nothing: there they are as what has held their addresses so far. A set that
+   * goes on to be in force says the same of them itself, for its rules name both.
+   */
   #addPrefixes(wanted: ReadonlyMap<string, Entry>): void {
     const fresh = [...wanted].filter(([text, [, value]]) => {
       const before = this.#prefixes.get(text);
@@ -451,7 +455,6 @@ export class PolicyTable {
       this.#requireRoom("policyTables", this.#used.policyTables + entries.length);
       const keys = set?.keys ?? this.#leftTables;
       keys.push(...keysOf(entries));
-      if (set !== undefined) this.#lent.set(set, (this.#lent.get(set) ?? 0) + entries.length);
       this.#used.policyTables += entries.length;
       policyTables.setMany(entries);
     }
@@ -459,16 +462,6 @@ export class PolicyTable {
       policyPrefixes.set(...entry);
       this.#prefixes.set(text, entry);
     }
-  }
-
-  /** A set that stays in force means by new prefixes what it says: everybody. */
-  #takeBack(): void {
-    for (const [set, count] of this.#lent) {
-      if (set.users === 0 || count === 0) continue;
-      this.#maps.policyTables.deleteMany(set.keys.splice(-count));
-      this.#used.policyTables -= count;
-    }
-    this.#lent.clear();
   }
 
   #removePrefixes(wanted: ReadonlyMap<string, Entry>): void {

@@ -33,10 +33,11 @@ export async function migrationTools(
     provider: provider.find,
   };
   if (flags.connectivityTest) {
-    const { comparePolicies } = await import("./policy-compare.ts");
+    const { comparePolicies, nodeMs } = await import("./policy-compare.ts");
+    const tryingTask = createNodeTask(kube, { timeoutMs: nodeMs });
     tools.verifyConnectivity = verifyConnectivity(env, kube, flags.probes);
     tools.policies = {
-      compare: (options) => comparePolicies(kube, nodeTask, options),
+      compare: (options) => comparePolicies(kube, tryingTask, options),
       acceptDifferences: flags.acceptPolicyDifferences === true,
     };
   }

@@ -6,7 +6,7 @@ import { type Direction, type Policy, protocols } from "../../agent/policy/model
 import { selects } from "../../agent/policy/selector.ts";
 import { addressFamily } from "../../lib/addresses.ts";
 import { errorMessage, ShuntError } from "../../lib/errors.ts";
-import type { KubeClient } from "../../lib/kube.ts";
+import { type KubeClient, resourcePath } from "../../lib/kube.ts";
 import { connectKube, type KubeTarget } from "../../lib/kube-connect.ts";
 import type { KubeObject } from "../../lib/kube-object.ts";
 import { sleep } from "../../lib/wait.ts";
@@ -31,10 +31,14 @@ export interface CompareFlags extends KubeTarget {
 const mostConnections = 300;
 const mostJudgements = 20_000;
 const mostSubjects = 2;
-const mostPorts = 3;
+const mostPorts = 6;
 const mostPeers = 40;
-/** Of each policy, direction and subject. */
+/** Of each policy, direction and subject; first some more, for nobody may listen. */
 const mostOfAVerdict = 2;
+const mostAsked = 6;
+const mostChosen = 3 * mostConnections;
+/** Longest that a node may take. */
+export const nodeMs = 90_000;
 const nodesAtOnce = 8;
 /** What differs is looked at again, for pods and policies come and go. */
 const looks = 3;
@@ -58,6 +62,9 @@ interface Judged extends TriedConnection {
   receiver: Candidate;
   verdict: "allowed" | "denied";
   reason: string;
+  /** The policy for which it was chosen, and the direction and the pod of it. */
+  policy: number;
+  group: string;
 }
 
 /** Tries connections between pods, some about every policy, and tells where the network does not do what policies say. */
@@ -66,38 +73,76 @@ export async function comparePolicies(
   nodeTask: Pick<NodeTask, "run">,
   { signal, report }: { signal: AbortSignal; report: (progress: string) => void },
 ): Promise<PolicyComparison> {
+  const nodes = await nodesWithAgents(kube);
   const world = await PolicyWorld.read(kube, signal);
-  const { policies, tried, connections: chosen } = chooseConnections(world);
+  const { policies, chosen } = chooseConnections(world, nodes);
   const errors = new Map<string, string>();
   const run = (connections: readonly Judged[]) => tryAll(nodeTask, connections, { signal, errors });
-  report(`${chosen.length} connections about ${tried} of ${policies} policies: does somebody listen`);
+  report(`${chosen.length} connections could be tried: does somebody listen`);
   // Who does not listen to itself answers nobody, whatever policies say.
-  const listening = new Set<string>();
-  const own = chosen.map((one) => ({ ...one, from: one.to, sender: one.receiver }));
-  const answers = await run(dedupe(own));
-  for (const [one, outcome] of answers) if (outcome === "open") listening.add(`${one.to} ${one.port}`);
-  const connections = chosen.filter(({ to, port }) => listening.has(`${to} ${port}`));
-  let differing = connections;
-  let outcomes = new Map<Judged, Outcome>();
-  for (let look = 0; look < looks && differing.length > 0; look++) {
-    if (look > 0) {
-      await sleep(pauseMs, signal);
-      differing = judgeAgain(await PolicyWorld.read(kube, signal), differing);
-    }
-    report(`${differing.length} connections, ${look === 0 ? "at first" : "again"}`);
-    outcomes = await run(differing);
-    differing = [...outcomes]
-      .filter(
-        ([{ verdict }, outcome]) => outcome !== "absent" && (outcome === "open") !== (verdict === "allowed"),
-      )
-      .map(([one]) => one);
+  const own = await run(dedupe(chosen.map((one) => ({ ...one, from: one.to, sender: one.receiver }))));
+  const listening = new Set([...own].flatMap(([one, outcome]) => (outcome === "open" ? [placeOf(one)] : [])));
+  const connections = someOfEach(chosen.filter((one) => listening.has(placeOf(one))));
+  report(`${connections.length} connections`);
+  const first = await run(connections);
+  const answered = connections.filter((one) => isAnswer(first.get(one)));
+  let differing = answered.flatMap((one) => differs(one, first.get(one)!));
+  for (let look = 1; look < looks && differing.length > 0; look++) {
+    await sleep(pauseMs, signal);
+    report(`${differing.length} connections again`);
+    const before = new Map(differing.map(({ one, network }) => [nameOf(one), network]));
+    const again = judgeAgain(
+      await PolicyWorld.read(kube, signal),
+      nodes,
+      differing.map(({ one }) => one),
+    );
+    const outcomes = await run(again);
+    differing = again.flatMap((one) => {
+      const outcome = outcomes.get(one);
+      return differs(one, isAnswer(outcome) ? outcome : before.get(nameOf(one))!);
+    });
   }
   return {
-    ...{ policies, tried, connections: connections.length },
-    denied: connections.filter(({ verdict }) => verdict === "denied").length,
-    differences: differing.map((one) => differenceOf(one, outcomes.get(one)!)),
+    ...{ policies, tried: new Set(answered.map(({ policy }) => policy)).size },
+    connections: answered.length,
+    denied: answered.filter(({ verdict }) => verdict === "denied").length,
+    intercepted: connections.filter((one) => first.get(one) === "intercepted").length,
+    differences: differing.map(({ one, network }) => differenceOf(one, network)),
     errors: [...errors].map(([node, message]) => ({ node, message })),
   };
+}
+
+const isAnswer = (outcome: Outcome | undefined): outcome is Outcome =>
+  outcome !== undefined && outcome !== "absent" && outcome !== "intercepted";
+const differs = (one: Judged, network: Outcome): { one: Judged; network: Outcome }[] =>
+  (network === "open") === (one.verdict === "allowed") ? [] : [{ one, network }];
+const placeOf = ({ to, port }: TriedConnection): string => `${to} ${port}`;
+const nameOf = ({ from, to, port }: TriedConnection): string => `${from} ${to} ${port}`;
+const dedupe = (connections: readonly Judged[]): Judged[] => [
+  ...new Map(connections.map((one) => [nameOf(one), one])).values(),
+];
+
+/** Others run nothing that could ask. */
+async function nodesWithAgents(kube: KubeClient): Promise<Set<string>> {
+  const found = await kube.find(resourcePath("shunt.dev/v1alpha1", "nodes"));
+  if (found === undefined)
+    throw new ShuntError("Shunt is not installed in this cluster", {
+      code: "NotInstalled",
+      remedy:
+        "Pods of the agent's image open the connections. Install it, in standby: shunt install --set modes.podNetwork=standby",
+    });
+  return new Set((found.items as KubeObject[]).map(({ metadata }) => metadata.name!));
+}
+
+/** Of those about each policy, direction and pod as many of each verdict as are enough. */
+function someOfEach(connections: readonly Judged[]): Judged[] {
+  const counts = new Map<string, number>();
+  const some = connections.filter(({ group, verdict }) => {
+    const count = (counts.get(`${group} ${verdict}`) ?? 0) + 1;
+    counts.set(`${group} ${verdict}`, count);
+    return count <= mostOfAVerdict;
+  });
+  return dedupe(some).slice(0, mostConnections);
 }
 
 const differenceOf = (
@@ -107,10 +152,6 @@ const differenceOf = (
   ...{ from: `${sender.name} (${from})`, to: `${receiver.name} (${to})`, port },
   ...{ policies: verdict, reason, network },
 });
-
-function dedupe(connections: readonly Judged[]): Judged[] {
-  return [...new Map(connections.map((one) => [`${one.from} ${one.to} ${one.port}`, one])).values()];
-}
 
 /** Every connection from its sender's node; of nodes that cannot be asked, nothing. */
 async function tryAll(
@@ -122,6 +163,7 @@ async function tryAll(
   const rest = [...Map.groupBy(connections, ({ sender }) => sender.node)].values();
   const work = async (): Promise<void> => {
     for (const [node, ofNode] of rest) {
+      if (errors.has(node)) continue;
       const asked = ofNode.map(({ from, to, port }) => ({ from, to, port }));
       try {
         const answer: any = await nodeTask.run("try-connections", node, { connections: asked }, { signal });
@@ -137,17 +179,23 @@ async function tryAll(
 }
 
 /** Those whose pods are still there, as policies judge them now. */
-function judgeAgain(world: PolicyWorld, connections: readonly Judged[]): Judged[] {
-  const pods = new Map(candidatesOf(world).map((one) => [one.uid, one]));
-  return connections.flatMap(({ sender, receiver, from, to, port }) => {
-    const [a, b] = [pods.get(sender.uid), pods.get(receiver.uid)];
-    return a === undefined || b === undefined ? [] : [judge(world, a, b, { from, to, port })];
+function judgeAgain(
+  world: PolicyWorld,
+  nodes: ReadonlySet<string>,
+  connections: readonly Judged[],
+): Judged[] {
+  const pods = new Map(candidatesOf(world, nodes).map((one) => [one.uid, one]));
+  return connections.flatMap((one) => {
+    const [sender, receiver] = [pods.get(one.sender.uid), pods.get(one.receiver.uid)];
+    if (sender === undefined || receiver === undefined) return [];
+    return [{ ...one, sender, receiver, ...judge(world, sender, receiver, one) }];
   });
 }
 
-function candidatesOf(world: PolicyWorld): Candidate[] {
+function candidatesOf(world: PolicyWorld, nodes: ReadonlySet<string>): Candidate[] {
   const served = world.servedPorts();
-  return world.readyPods.map((pod): Candidate => {
+  const pods = world.readyPods.filter(({ spec }) => nodes.has(spec?.nodeName));
+  return pods.map((pod): Candidate => {
     const addresses = podAddresses(pod);
     const ends = new Map<string, End>();
     const endAt = (address: string): End => {
@@ -182,13 +230,15 @@ const namedPorts = ({ rules }: Policy, direction: Direction): number[] =>
     );
 
 /** Some connections about each policy: such as it allows, and such as it denies, in every family that both ends have. */
-function chooseConnections(world: PolicyWorld): { policies: number; tried: number; connections: Judged[] } {
-  const candidates = candidatesOf(world);
+function chooseConnections(
+  world: PolicyWorld,
+  nodes: ReadonlySet<string>,
+): { policies: number; chosen: Judged[] } {
+  const candidates = candidatesOf(world, nodes);
   // Pods with the same labels are the same to policies.
   const groups = [...Map.groupBy(candidates, ({ text }) => text).values()];
   const policies = world.policies.filter(({ ofNodes, isImplied }) => !ofNodes && isImplied !== true);
-  const chosen = new Map<string, Judged>();
-  const about = new Set<Policy>();
+  const chosen: Judged[] = [];
   let judgements = 0;
   for (const [index, policy] of policies.entries()) {
     const rotated = [...groups.slice(index % (groups.length || 1)), ...groups];
@@ -200,26 +250,26 @@ function chooseConnections(world: PolicyWorld): { policies: number; tried: numbe
     for (const direction of ["ingress", "egress"] as const) {
       if (!policy.isolates[direction] && !policy.rules.some((rule) => rule.direction === direction)) continue;
       for (const subject of subjects) {
-        const left = { allowed: mostOfAVerdict, denied: mostOfAVerdict };
-        for (const group of peers) {
-          const peer = group.find(({ uid }) => uid !== subject.uid);
+        const left = { allowed: mostAsked, denied: mostAsked };
+        const group = `${index} ${direction} ${subject.uid}`;
+        for (const pods of peers) {
+          const peer = pods.find(({ uid }) => uid !== subject.uid);
           if (peer === undefined) continue;
           const [sender, receiver] = direction === "ingress" ? [peer, subject] : [subject, peer];
-          const ports = [...new Set([...namedPorts(policy, direction), ...receiver.ports])];
+          const ports = [...new Set([...receiver.ports, ...namedPorts(policy, direction)])];
           for (const connection of between(sender, receiver, ports.slice(0, mostPorts))) {
-            if (++judgements > mostJudgements || chosen.size >= mostConnections)
-              return { policies: policies.length, tried: about.size, connections: [...chosen.values()] };
+            if (++judgements > mostJudgements || chosen.length >= mostChosen)
+              return { policies: policies.length, chosen };
             const judged = judge(world, sender, receiver, connection);
             if (left[judged.verdict] === 0) continue;
             left[judged.verdict]--;
-            about.add(policy);
-            chosen.set(`${connection.from} ${connection.to} ${connection.port}`, judged);
+            chosen.push({ ...connection, sender, receiver, policy: index, group, ...judged });
           }
         }
       }
     }
   }
-  return { policies: policies.length, tried: about.size, connections: [...chosen.values()] };
+  return { policies: policies.length, chosen };
 }
 
 const between = (sender: Candidate, receiver: Candidate, ports: readonly number[]): TriedConnection[] =>
@@ -234,14 +284,14 @@ function judge(
   sender: Candidate,
   receiver: Candidate,
   { from, to, port }: TriedConnection,
-): Judged {
+): Pick<Judged, "verdict" | "reason"> {
   const [source, destination] = [sender.endAt(from), receiver.endAt(to)];
   const ask = (direction: Direction, subject: End, peer: End): Decision =>
     decide(world.policies, { direction, subject, peer, protocol: protocols.TCP, port }, world.behindService);
   const decisions = [ask("egress", source, destination), ask("ingress", destination, source)];
   const denying = decisions.find(({ verdict }) => verdict === "denied");
   const reason = denying?.reason ?? decisions.map((one) => one.reason).join("; ");
-  return { sender, receiver, from, to, port, verdict: denying === undefined ? "allowed" : "denied", reason };
+  return { verdict: denying === undefined ? "allowed" : "denied", reason };
 }
 
 /** `shunt policy compare`. */
@@ -250,7 +300,7 @@ export async function comparePoliciesCommand(env: CliEnv, flags: CompareFlags): 
   const kube = await connectKube(flags);
   try {
     const { createNodeTask } = await import("../../migrate/node-task/index.ts");
-    const comparison = await comparePolicies(kube, createNodeTask(kube), {
+    const comparison = await comparePolicies(kube, createNodeTask(kube, { timeoutMs: nodeMs }), {
       signal: env.signal,
       report: (progress) => void (flags.output === undefined && env.stderr.write(`${progress}\n`)),
     });
@@ -264,12 +314,12 @@ export async function comparePoliciesCommand(env: CliEnv, flags: CompareFlags): 
 
 const networkWords: Record<Outcome, string> = {
   ...{ open: "lets it pass", refused: "refuses it", unreachable: "refuses it" },
-  ...{ silent: "drops it", absent: "was not asked" },
+  ...{ silent: "drops it", absent: "was not asked", intercepted: "was not asked" },
 };
 
 /** For people. */
 function formatComparison(comparison: PolicyComparison): string {
-  const { policies, tried, connections, denied, differences, errors } = comparison;
+  const { policies, tried, connections, denied, intercepted, differences, errors } = comparison;
   const lines = [
     `${connections} connections between pods, about ${tried} of ${policies} policies: ${connections - denied} allowed by policies, ${denied} denied`,
     ...(differences.length > 0
@@ -277,6 +327,9 @@ function formatComparison(comparison: PolicyComparison): string {
       : connections > 0
         ? ["The network does with each what policies say."]
         : []),
+    ...(intercepted > 0
+      ? [`${intercepted} others are taken by proxies of their pods: nothing is known of them.`]
+      : []),
   ];
   if (differences.length > 0)
     lines.push(

@@ -88,10 +88,11 @@ export class PolicyWorld {
   /** TCP ports to which Services lead, by the endpoint's address. */
   servedPorts(): Map<string, Set<number>> {
     const found = new Map<string, Set<number>>();
-    for (const { endpoints = [], ports = [] } of this.#slices)
-      for (const { addresses = [] } of endpoints)
-        for (const address of addresses)
-          for (const { port, protocol = "TCP" } of ports)
+    // The API server writes null for a list that is empty.
+    for (const { endpoints, ports } of this.#slices)
+      for (const { addresses } of endpoints ?? [])
+        for (const address of addresses ?? [])
+          for (const { port, protocol = "TCP" } of ports ?? [])
             if (protocol === "TCP" && Number.isInteger(port))
               found.set(address, (found.get(address) ?? new Set()).add(port));
     return found;
@@ -156,10 +157,10 @@ export class PolicyWorld {
         .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
     );
     return this.#slices.some(
-      ({ metadata, endpoints = [] }) =>
+      ({ metadata, endpoints }) =>
         wanted.has(`${metadata.namespace}/${metadata.labels?.["kubernetes.io/service-name"]}`) &&
-        endpoints.some(({ addresses = [] }: { addresses?: string[] }) =>
-          addresses.some((one) => isAddress(one) && Buffer.from(addressBytes(one)).equals(address)),
+        (endpoints ?? []).some(({ addresses }: { addresses?: string[] | null }) =>
+          (addresses ?? []).some((one) => isAddress(one) && Buffer.from(addressBytes(one)).equals(address)),
         ),
     );
   };

@@ -97,7 +97,7 @@ describe("trace", () => {
   const pod = (name: string, labels: object, ip: string, rest = {}) => ({
     metadata: { name, namespace: "shop", labels },
     spec: { containers: [{ ports: [{ name: "web", containerPort: 8080 }] }], ...rest },
-    status: { podIPs: [{ ip }] },
+    status: { podIPs: [{ ip }], phase: "Running", conditions: [{ type: "Ready", status: "True" }] },
   });
   const lists: Record<string, object[]> = {
     "/api/v1/pods": [
@@ -106,6 +106,7 @@ describe("trace", () => {
       pod("agent", {}, "172.31.0.2", { hostNetwork: true, nodeName: "node" }),
       pod("home", { app: "home" }, "10.244.3.4", { nodeName: "node" }),
       pod("early", {}, "", { hostNetwork: true }),
+      pod("near", { app: "near" }, "10.244.3.9", { nodeName: "node" }),
     ],
     "/api/v1/namespaces": [{ metadata: { name: "shop", labels: { team: "a" } } }],
     "/api/v1/namespaces/kube-system/pods": [],
@@ -120,7 +121,13 @@ describe("trace", () => {
         metadata: { name: "k", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
         endpoints: [{ addresses: ["172.31.0.2"] }],
       },
+      // As the API server writes it for a Service without pods.
+      {
+        metadata: { name: "back-2", namespace: "shop", labels: { "kubernetes.io/service-name": "back" } },
+        ...{ endpoints: null, ports: null },
+      },
     ],
+    "/apis/shunt.dev/v1alpha1/nodes": [{ metadata: { name: "node" } }],
     "/api/v1/nodes": [
       {
         metadata: { name: "node", labels: { rack: "a" } },
@@ -247,6 +254,20 @@ allowed
       JSON.parse((await trace("host", "shop/back", "1/UDP", "-o", "json")).out).verdict,
       "allowed",
     );
+  });
+
+  test("to compare, nodes with agents are asked, and who cannot be asked is named", async () => {
+    const { code, out } = await shunt(["compare", "--kubeconfig", join(folder, "config"), "-o", "json"]);
+    const { errors, ...rest } = JSON.parse(out);
+    assert.equal(code, 1);
+    assert.deepEqual(rest, {
+      ...{ policies: 4, tried: 0, connections: 0, denied: 0, intercepted: 0, differences: [] },
+    });
+    assert.deepEqual(
+      errors.map(({ node }: any) => node),
+      ["node"],
+    );
+    assert.match(errors[0].message, /shunt-agent is not there/);
   });
 
   test("an address of a node stands for the node, with its labels and its API server", async () => {

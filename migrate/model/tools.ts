@@ -38,8 +38,11 @@ export interface TriedConnection {
   port: number;
 }
 
-/** `silent`: no answer within some seconds. `absent`: no pod of the node has the address that it was to come from. */
-export type Outcome = "open" | "refused" | "unreachable" | "silent" | "absent";
+/**
+ * `silent`: no answer within some seconds. `absent`: no pod of the node has the address that it was to come from. `intercepted`: a
+ * proxy of the pod's own takes whatever it opens, as those of service meshes do, and nothing is known.
+ */
+export type Outcome = "open" | "refused" | "unreachable" | "silent" | "absent" | "intercepted";
 
 /** Runs short work inside a node, in a privileged pod that is gone afterwards. Safe to run again. */
 export interface NodeTask {
@@ -71,9 +74,11 @@ export interface PolicyComparison {
   /** How many policies there are about pods, and of how many connections were tried. */
   policies: number;
   tried: number;
-  /** Connections, and how many of them policies deny. */
+  /** Connections of which it is known what the network does, and how many of them policies deny. */
   connections: number;
   denied: number;
+  /** Connections that a proxy of the pod's own took. */
+  intercepted: number;
   differences: PolicyDifference[];
   /** Nodes that could not be asked, and why. */
   errors: { node: string; message: string }[];

@@ -52,13 +52,20 @@ const program = `
 const { connect } = require("node:net");
 const asked = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
 const refusals = { ECONNREFUSED: "refused", EHOSTUNREACH: "unreachable", ENETUNREACH: "unreachable", EACCES: "unreachable", EPERM: "unreachable" };
-const one = ({ from, to, port }) => new Promise((resolve) => {
+const ask = ({ from, to, port }) => new Promise((resolve) => {
   const socket = connect({ host: to, port, localAddress: from });
   const end = (outcome) => { socket.destroy(); resolve(outcome); };
   socket.once("connect", () => end("open"));
   socket.once("error", ({ code }) => end(refusals[code] ?? "silent"));
   socket.setTimeout(${answerMs}, () => end("silent"));
 });
+// Nobody has these addresses (RFC 5737, RFC 3849): who gets there got no further than a proxy.
+const nowhere = (from) => ask({ from, to: from.includes(":") ? "2001:db8::1" : "192.0.2.1", port: 80 });
+const intercepted = Object.fromEntries([...new Set(asked.map(({ from }) => from))].map((from) => [from, nowhere(from)]));
+const one = async (connection) => {
+  const [outcome, elsewhere] = await Promise.all([ask(connection), intercepted[connection.from]]);
+  return elsewhere === "open" && connection.from !== connection.to ? "intercepted" : outcome;
+};
 Promise.all(asked.map(one)).then((outcomes) => console.log(JSON.stringify(outcomes)));
 `;
 

@@ -120,6 +120,8 @@ interface PolicySteps {
   compares: boolean;
   /** Audited policies are enforced at the end. */
   audits: boolean;
+  /** What they say is tried at the end. */
+  verifies: boolean;
 }
 
 function policySteps(
@@ -129,12 +131,9 @@ function policySteps(
 ): PolicySteps {
   const movesPods = strategy === "node-by-node" || strategy === "blue-green";
   const mode = agentValues.findLast((value) => value.startsWith("modes.policy="));
-  const compares =
-    movesPods &&
-    inventory.network.enforcesPolicy &&
-    policiesOf(inventory) > 0 &&
-    mode === "modes.policy=enforce";
-  return { compares, audits: settings.some(({ value }) => value === auditAtFirst) };
+  const audits = settings.some(({ value }) => value === auditAtFirst);
+  const enforces = movesPods && policiesOf(inventory) > 0 && mode === "modes.policy=enforce";
+  return { audits, compares: enforces && inventory.network.enforcesPolicy, verifies: enforces || audits };
 }
 
 function refuseNonsense(inventory: Inventory, { strategy, maxUnavailable, canary }: PlanOptions): void {
@@ -252,8 +251,7 @@ function endOf(
   const last: StepKindName[] = policies.audits
     ? ["enforce-policies", "verify-policies"]
     : ["verify-policies"];
-  if (policies.audits || policies.compares)
-    phases.push({ name: "policies", title: "Policies", steps: steps(...last) });
+  if (policies.verifies) phases.push({ name: "policies", title: "Policies", steps: steps(...last) });
   phases.push({ name: "finish", title: "Finish", steps: steps("finish", "stop-probes") });
   if (phases.some(({ name }) => name === "kube-proxy-rules" || name === "residue"))
     phases.push({

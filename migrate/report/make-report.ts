@@ -200,18 +200,31 @@ const leftInAudit = ({ steps }: JournalRecord): Finding[] =>
 /** What was accepted: a network that did something else than policies say. */
 const policyDifferences = ({ steps }: JournalRecord): Finding[] =>
   steps.flatMap(({ step, entry }): Finding[] => {
-    const { differences, examples } = entry.notes ?? {};
-    if (typeof differences !== "number" || differences === 0 || entry.state !== "done") return [];
+    const { differences, examples, gaps } = entry.notes ?? {};
+    if (typeof differences !== "number" || entry.state !== "done") return [];
+    const object = `step ${step.name}`;
+    const missing: Finding[] =
+      !Array.isArray(gaps) || gaps.length === 0
+        ? []
+        : [
+            {
+              ...{ id: "policies-not-compared", severity: "warn", object },
+              problem: `not all of what policies say was compared with the network: ${gaps.map(String).join("; ")}`,
+              remedy: "See what the network does now: shunt policy compare",
+            },
+          ];
+    if (differences === 0) return missing;
     const network = step.kind === "compare-policies" ? "the old network" : "the network";
     const shown = Array.isArray(examples) ? examples.map(String) : [];
     return [
       {
         id: "policy-differences",
         severity: "warn",
-        object: `step ${step.name}`,
+        object,
         problem: `${network} did something else than policies say with ${differences} connections, which was accepted: ${shown.join("; ")}`,
         remedy: "See what the network does now: shunt policy compare",
       },
+      ...missing,
     ];
   });
 

@@ -33,7 +33,16 @@ afterEach(async () => {
 });
 
 function contextOf(found: Partial<PolicyComparison>, acceptDifferences = false): StepContext {
-  const whole = { policies: 3, tried: 3, connections: 12, denied: 7, differences: [], errors: [], ...found };
+  const whole = {
+    policies: 3,
+    tried: 3,
+    connections: 12,
+    denied: 7,
+    intercepted: 0,
+    differences: [],
+    errors: [],
+    ...found,
+  };
   return {
     ...{ kube, plan, step: planSteps(plan)[0]!, before: null, notes, migration: "m" },
     signal: AbortSignal.timeout(30_000),
@@ -51,9 +60,13 @@ function contextOf(found: Partial<PolicyComparison>, acceptDifferences = false):
 test("a network that does what policies say lets the migration go on; nodes that were not asked are named", async () => {
   assert.equal(
     await comparePoliciesStep.apply(contextOf({ errors: [{ node: "a", message: "away" }] })),
-    "the old network does what policies say with 12 connections, 7 of them denied; not asked: a (away)",
+    "the old network does what policies say with 12 connections, 7 of them denied; a could not be asked (away)",
   );
-  assert.deepEqual(notes, { differences: 0, examples: [] });
+  assert.deepEqual(notes, { differences: 0, examples: [], gaps: ["a could not be asked (away)"] });
+  assert.equal(
+    await comparePoliciesStep.apply(contextOf({ connections: 0, intercepted: 3 })),
+    "nothing was compared; 3 connections are taken by proxies of their pods; there was nothing to try",
+  );
 });
 
 test("a difference stops it, says which, and what to do; accepted, it is told", async () => {
@@ -63,9 +76,9 @@ test("a difference stops it, says which, and what to do; accepted, it is told", 
     assert.match(error.message, /something else than policies say with 1 of 12 connections:\n/);
     assert.ok(error.message.includes(line), error.message);
     assert.match(error.remedy, /--accept-policy-differences/);
-    return error.code === "PolicyDifferences";
+    return error.code === "WaitsForOperator";
   });
-  assert.deepEqual(notes, { differences: 1, examples: [line] });
+  assert.deepEqual(notes, { differences: 1, examples: [line], gaps: [] });
   assert.match(
     (await comparePoliciesStep.apply(contextOf({ differences: [difference] }, true))) ?? "",
     /with 1 of 12 connections, 7 of them denied, which was accepted$/,

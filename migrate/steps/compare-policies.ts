@@ -14,13 +14,16 @@ const lineOf = ({ from, to, port, policies, network, reason }: PolicyDifference)
 async function compare(context: StepContext, whose: string): Promise<string> {
   const { tools, signal, report, remember } = context;
   const { compare, acceptDifferences } = tools.policies!;
-  const { connections, denied, differences, errors } = await compare({ signal, report });
+  const { connections, denied, differences, errors, intercepted } = await compare({ signal, report });
   const told = differences.slice(0, mostTold).map(lineOf);
-  await remember({ differences: differences.length, examples: told as Json });
-  const unasked =
-    errors.length === 0
-      ? ""
-      : `; not asked: ${errors.map(({ node, message }) => `${node} (${message})`).join(", ")}`;
+  const gaps = [
+    ...errors.map(({ node, message }) => `${node} could not be asked (${message})`),
+    ...(intercepted === 0 ? [] : [`${intercepted} connections are taken by proxies of their pods`]),
+    ...(connections === 0 ? ["there was nothing to try"] : []),
+  ];
+  await remember({ differences: differences.length, examples: told as Json, gaps });
+  const unasked = gaps.map((gap) => `; ${gap}`).join("");
+  if (connections === 0) return `nothing was compared${unasked}`;
   const all = `${connections} connections, ${denied} of them denied`;
   if (differences.length === 0) return `${whose} does what policies say with ${all}${unasked}`;
   if (acceptDifferences)
@@ -29,7 +32,7 @@ async function compare(context: StepContext, whose: string): Promise<string> {
   throw new ShuntError(
     `${whose} does something else than policies say with ${differences.length} of ${connections} connections:${told.map((line) => `\n  - ${line}`).join("")}${more}`,
     {
-      code: "PolicyDifferences",
+      code: "WaitsForOperator",
       exitCode: 3,
       remedy:
         "Shunt enforces what policies say. Mend the policies, or accept it: shunt migrate resume --accept-policy-differences. All of them: shunt policy compare",
