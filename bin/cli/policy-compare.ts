@@ -203,7 +203,7 @@ function candidatesOf(world: PolicyWorld, nodes: ReadonlySet<string>): Candidate
       ends.set(address, end);
       return end;
     };
-    const { namespace, name, uid = "" } = pod.metadata;
+    const { namespace, name, uid = `${namespace}/${name}` } = pod.metadata;
     const ports = new Set([...declaredPorts(pod), ...(served.get(addresses[0]!) ?? [])]);
     return {
       ...{ name: `${namespace}/${name}`, uid, node: pod.spec?.nodeName ?? "", addresses, endAt },
