@@ -261,7 +261,7 @@ allowed
     const { errors, ...rest } = JSON.parse(out);
     assert.equal(code, 1);
     assert.deepEqual(rest, {
-      ...{ policies: 4, tried: 0, connections: 0, denied: 0, intercepted: 0, differences: [] },
+      ...{ policies: 3, tried: 0, connections: 0, denied: 0, intercepted: 0, differences: [] },
     });
     assert.deepEqual(
       errors.map(({ node }: any) => node),

@@ -121,6 +121,9 @@ it("gives Calico's pods the chains of standard policies", () => {
   const found = policiesOf(cluster as any, "here");
   const name = interfaceOf("shop", "server");
   assert.deepEqual(Object.keys(found), [name]);
+  const dropsAll = (table: ReturnType<typeof endpointTable>) =>
+    table.chains[`cali-tw-${name}`]!.some((rule) => rule.endsWith("-j cali-pi-_unknown"));
+  assert.ok(dropsAll(endpointTable([{ name, namespace: "shop" }])), "not known yet");
   assert.equal(found[name]!.egress, undefined);
   const [{ name: chain, chains }] = found[name]!.ingress as [PolicyChains];
   const accept = "-j MARK --set-xmark 0x10000/0x10000";
@@ -137,7 +140,8 @@ it("gives Calico's pods the chains of standard policies", () => {
   const isCalled = (rule: string) => rule.endsWith(`-j ${chain}`);
   assert.ok(table.chains[`cali-tw-${name}`]!.some(isCalled));
   assert.ok(!table.chains[`cali-fw-${name}`]!.some(isCalled));
-  assert.deepEqual(policiesOf(cluster as any, "there"), {});
+  assert.ok(!dropsAll(table));
+  assert.deepEqual(Object.values(policiesOf(cluster as any, "there")), [{}, {}]);
 });
 
 for (const cni of ["flannel", "calico", "kindnet"] as const)

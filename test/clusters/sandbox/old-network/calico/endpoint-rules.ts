@@ -17,6 +17,8 @@ export interface Endpoint {
 
 const accepted = "0x10000/0x10000";
 
+const unknown: PolicyChains = { name: "cali-pi-_unknown", chains: { "cali-pi-_unknown": [] } };
+
 /** Dispatch to every endpoint's own chains; what comes from or goes to an unknown interface is dropped. */
 export function endpointTable(
   endpoints: readonly Endpoint[],
@@ -33,7 +35,8 @@ export function endpointTable(
   };
   for (const { name, namespace } of sorted) {
     const profile = `kns.${namespace}`;
-    const { ingress = [], egress = [] } = policies[name] ?? {};
+    // As with Felix, a pod reaches nobody before its policies are known.
+    const { ingress = [], egress = [] } = policies[name] ?? { ingress: [unknown], egress: [unknown] };
     for (const one of [...ingress, ...egress])
       for (const [chain, rules] of Object.entries(one.chains)) Object.assign(chains, chainOf(chain, rules));
     Object.assign(

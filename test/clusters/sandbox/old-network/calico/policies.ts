@@ -11,7 +11,7 @@ export interface PolicyChains {
   chains: Record<string, string[]>;
 }
 
-/** By interface: policies that isolate the pod, or none. */
+/** By interface: policies that isolate the pod, or none. A pod that is not named is not known yet. */
 export type EndpointPolicies = Record<string, { ingress?: PolicyChains[]; egress?: PolicyChains[] }>;
 
 interface Cluster {
@@ -42,7 +42,7 @@ export function policiesOf(cluster: Cluster, nodeName: string): EndpointPolicies
         if (types.includes(type))
           endpoint[key] = [...(endpoint[key] ?? []), chainsOf(policy, key, pod, cluster)];
     }
-    if (Object.keys(endpoint).length > 0) found[interfaceOf(namespace, name)] = endpoint;
+    found[interfaceOf(namespace, name)] = endpoint;
   }
   return found;
 }
