@@ -119,9 +119,12 @@ export class PolicyLayer {
       nodeWords: () => new NodeWords(wordsOfNodes(nodes, shuntNodes), this.#controller.account()?.read),
     });
     for (const one of policies) one.onChange(() => this.#statuses.trigger());
-    shuntNodes.onChange(({ object, previous }) => {
+    nodes.onChange(({ type }) => {
+      if (type !== "modified") this.#statuses.trigger();
+    });
+    shuntNodes.onChange(({ type, object, previous }) => {
       const told = (one?: KubeObject) => JSON.stringify(one?.status?.layers?.policy);
-      if (told(object) !== told(previous)) this.#statuses.trigger();
+      if (type !== "modified" || told(object) !== told(previous)) this.#statuses.trigger();
     });
     this.#collector = new IdentityCollector({
       ...{ client, nodeName, log, nodeCount: () => nodes.items.size, onError: options.onError },
