@@ -65,6 +65,6 @@ test("a kind that the server does not have has no objects, until it has", async 
     mayBeAbsent: true,
   });
   await informer.run(stop.signal);
-  assert.deepEqual(synced, [false, false, false, false, true, true], "not upon the first refusal");
+  assert.deepEqual(synced, [false, false, false, false, false, true], "not upon the first refusals");
   assert.deepEqual([[...informer.items.keys()], warnings], [["default/a"], []]);
 });

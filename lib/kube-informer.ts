@@ -26,7 +26,7 @@ export function forgetManagers(object: KubeObject): void {
 }
 
 /** So often a kind must be missing to be taken for absent: a server that starts may not have read its kinds yet. */
-const absentAfter = 6;
+const absentAfter = 5;
 
 /**
  * A cache of one resource, kept in step by list and watch. After a lost watch it lists anew and reports the
